@@ -1,0 +1,37 @@
+"""Reading and writing: sources, sinks, file systems, and the connectors built on them.
+
+May import everything in authoring (coders, options, metrics, pvalue, transforms); never a runner.
+
+To change what a source or a reader's range is, open `source`, `range_trackers`, `concat_source`; `Read`, `read`; what
+splittable DoFns hold, `restriction`, `restriction_trackers`, `watermark_estimators`; a sink and the steps of a write,
+`sink`, `write`; files of any format, `filebasedsource`, `filebasedsink`, `read_all`, `shard_names`, `temporaries`;
+paths and globs, `filesystem`, `filesystems`, `localfilesystem`; compressed files, `compression`; text, `textio` and
+the `text_source`, `record_scanner`, `text_sink` behind it; files as elements, `fileio`. `iobase` is Beam's module
+path for the general parts.
+"""
+
+from hornbeam.io.filebasedsink import FileBasedSink
+from hornbeam.io.iobase import Read, Sink, Write, Writer
+from hornbeam.io.range_trackers import (
+    LexicographicKeyRangeTracker,
+    OffsetRangeTracker,
+    OrderedPositionRangeTracker,
+    UnsplittableRangeTracker,
+)
+from hornbeam.io.textio import ReadAllFromText, ReadFromText, ReadFromTextWithFilename, WriteToText
+
+__all__ = [
+    "FileBasedSink",
+    "LexicographicKeyRangeTracker",
+    "OffsetRangeTracker",
+    "OrderedPositionRangeTracker",
+    "Read",
+    "ReadAllFromText",
+    "ReadFromText",
+    "ReadFromTextWithFilename",
+    "Sink",
+    "UnsplittableRangeTracker",
+    "Write",
+    "WriteToText",
+    "Writer",
+]

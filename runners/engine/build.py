@@ -1,0 +1,256 @@
+"""A stage of the plan made into operators: which operator serves a step, and how they are wired.
+
+Steps are built last first, so that every step finds the receivers of its outputs: the operators of the same stage that
+read them, the groupings of other stages, and the spools of pcollections that are kept whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import cloudpickle
+
+from hornbeam.coders.coders import Coder, coder_from_function
+from hornbeam.error import PipelineError
+from hornbeam.graph import urns
+from hornbeam.graph.model import Graph, Transform
+from hornbeam.metrics.execution import MetricsContainer
+from hornbeam.runners.engine.assignment import WindowAssigner
+from hornbeam.runners.engine.batch_operator import BatchOperator
+from hornbeam.runners.engine.bundle import Bundle
+from hornbeam.runners.engine.calling import bind
+from hornbeam.runners.engine.combine_operators import CombineFolder, CombineValuesOperator, PrecombineOperator
+from hornbeam.runners.engine.dofn_operator import DoFnOperator
+from hornbeam.runners.engine.element_operators import (
+    CallingOperator,
+    FilterOperator,
+    FlatMapOperator,
+    MapOperator,
+    StampOperator,
+)
+from hornbeam.runners.engine.folding import GatherFolding, folding_for, merging_for
+from hornbeam.runners.engine.grouping import GroupingOperator
+from hornbeam.runners.engine.merging import MergingGroupingOperator
+from hornbeam.runners.engine.operator import Operator, Receiver, fan_out
+from hornbeam.runners.engine.outputs import Outputs
+from hornbeam.runners.engine.pairs import GroupingSpec
+from hornbeam.runners.engine.side_inputs import SideInputReader
+from hornbeam.runners.engine.spill import Spool, TemporarySpace
+from hornbeam.runners.engine.splittable import SplittableOperator
+from hornbeam.runners.planner.plan import GROUPING_URNS, ROOT_URNS, Plan, Stage
+from hornbeam.transforms.window import GlobalWindows, WindowFn, windowfn_from_function
+
+Grouping = GroupingOperator | MergingGroupingOperator
+
+_CALLING: dict[str, type[CallingOperator]] = {
+    "map": MapOperator,
+    "map_tuple": MapOperator,
+    "filter": FilterOperator,
+    "flat_map": FlatMapOperator,
+    "flat_map_tuple": FlatMapOperator,
+    "with_timestamps": StampOperator,
+}
+
+
+class Surroundings(Protocol):
+    """What the builder asks of the run: where things are kept that outlive a stage."""
+
+    space: TemporarySpace
+    memory_bytes_max: int
+
+    def container(self, step_label: str) -> MetricsContainer:
+        """The metrics of a step."""
+
+    def spool(self, pcollection: str) -> Spool:
+        """The spool of a pcollection that is kept whole."""
+
+    def grouping(self, step: str) -> Grouping:
+        """The grouping of a step, made when first asked for."""
+
+
+class StageBuilder:
+    """Builds the operators of one plan's stages."""
+
+    def __init__(self, plan: Plan, surroundings: Surroundings) -> None:
+        self.plan = plan
+        self.graph: Graph = plan.graph
+        self._around = surroundings
+        self._consumers = plan.consumers()
+        self._stage_of = plan.stage_of()
+
+    # Stages
+
+    def build(self, stage: Stage) -> dict[str, Operator]:
+        """The operators of a stage by step id, in the order of its steps. Groupings and roots only hand on."""
+        built: dict[str, Operator] = {}
+        for id_ in reversed(stage.steps):
+            step = self.plan.steps[id_]
+            receivers = {tag: self._receiver(pc, stage, built) for tag, pc in step.outputs.items()}
+            built[id_] = self.operator(step, receivers)
+        return {id_: built[id_] for id_ in stage.steps}
+
+    def _receiver(self, pcollection: str, stage: Stage, built: Mapping[str, Operator]) -> Receiver:
+        receivers: list[Receiver] = []
+        if pcollection in self.plan.spooled:
+            receivers.append(self._around.spool(pcollection).append)
+        for reader in self._consumers.get(pcollection, ()):
+            if self.plan.steps[reader].urn in GROUPING_URNS:
+                receivers.append(self._around.grouping(reader).process)
+            elif self._stage_of[reader].name == stage.name:
+                receivers.append(built[reader].process)
+        return fan_out(receivers)
+
+    # Steps
+
+    def operator(self, step: Transform, receivers: dict[str, Receiver]) -> Operator:
+        """The operator of one step."""
+        container = self._around.container(step.label)
+        if step.urn in ROOT_URNS or step.urn in GROUPING_URNS or step.urn in (urns.FLATTEN, urns.RESHUFFLE):
+            return HandOn(step.label, container, receivers)
+        if step.urn == urns.WINDOW_INTO:
+            return AssignWindows(
+                step.label, container, receivers, self.window_fn(next(iter(step.outputs.values())))
+            )
+        if step.urn == urns.PARDO:
+            return self._pardo(step, container, receivers)
+        if step.urn == urns.COMBINE_PRECOMBINE:
+            payload = cloudpickle.loads(step.payload)
+            spec = self.grouping_spec(
+                step, folding_for(payload.fn, tuple(payload.args), dict(payload.kwargs))
+            )
+            return PrecombineOperator(spec, container, receivers, bool(step.spec.get("void_key")))
+        if step.urn == urns.COMBINE_GROUPED_VALUES:
+            payload = cloudpickle.loads(step.payload)
+            readers = self._side_inputs(step, {})
+            folder = CombineFolder(payload.fn, tuple(payload.args), dict(payload.kwargs), readers)
+            return CombineValuesOperator(step.label, container, receivers, folder)
+        raise PipelineError(f"step {step.label!r} ({step.urn}) is of a kind that this runner cannot run")
+
+    def _pardo(
+        self, step: Transform, container: MetricsContainer, receivers: dict[str, Receiver]
+    ) -> Operator:
+        payload = cloudpickle.loads(step.payload)
+        signature = payload.dofn.signature()
+        if signature.is_stateful:
+            raise NotImplementedError(
+                f"step {step.label!r} uses state or timers, which this version's runners do not have yet"
+            )
+        args, kwargs = tuple(payload.args), dict(payload.kwargs)
+        readers = self._side_inputs(step, payload.side_defaults)
+        window_fn = self.window_fn(step.outputs["out"]) if "out" in step.outputs else GlobalWindows()
+        outputs = Outputs(window_fn, receivers, step.spec.get("main"))
+        if signature.kind in _CALLING:
+            operator = _CALLING[signature.kind](step.label, container, receivers)
+            operator.prepare(bind(signature.process, args, kwargs, readers, function=signature.fn), outputs)
+            return operator
+        kind: type[DoFnOperator] = SplittableOperator if signature.is_splittable else DoFnOperator
+        if signature.process_batch is not None:
+            kind = BatchOperator
+        dofn_operator = kind(step.label, container, receivers)
+        dofn_operator.outputs = outputs
+        dofn_operator.prepare_dofn(signature, args, kwargs, readers)
+        return dofn_operator
+
+    def _side_inputs(self, step: Transform, defaults: Mapping[str, Any]) -> dict[str, SideInputReader]:
+        readers = {}
+        for tag, side in step.side_inputs.items():
+            pc = step.inputs[tag]
+            default = [defaults[tag]] if tag in defaults else []
+            readers[tag] = SideInputReader(
+                step.label, side, self.window_fn(pc), self._around.spool(pc), default
+            )
+        return readers
+
+    def grouping_operator(self, step: Transform) -> Grouping:
+        """The grouping that a step stands for."""
+        if step.urn == urns.GROUP_BY_KEY:
+            spec = self.grouping_spec(step, GatherFolding())
+        else:
+            payload = cloudpickle.loads(step.payload)
+            make = merging_for if step.urn == urns.COMBINE_MERGE else folding_for
+            spec = self.grouping_spec(step, make(payload.fn, tuple(payload.args), dict(payload.kwargs)))
+        kind = MergingGroupingOperator if spec.window_fn.is_merging() else GroupingOperator
+        return kind(spec, self._around.space, self._around.memory_bytes_max)
+
+    def grouping_spec(self, step: Transform, folding: Any) -> GroupingSpec:
+        """What a grouping, or a precombine before one, needs to know."""
+        source = next(iter(step.main_inputs().values()))
+        windowing = self.graph.windowings[self.graph.pcollections[source].windowing]
+        if windowing.trigger.get("type") != "default":
+            refuse_trigger(step.label, windowing.trigger)
+        return GroupingSpec(
+            step.label,
+            windowfn_from_function(windowing.window_fn),
+            windowing.timestamp_combiner,
+            self._key_encoder(step.label, source),
+            folding,
+        )
+
+    def window_fn(self, pcollection: str) -> WindowFn:
+        """The window function of a pcollection."""
+        windowing = self.graph.windowings[self.graph.pcollections[pcollection].windowing]
+        return windowfn_from_function(windowing.window_fn)
+
+    def coder(self, coder_id: str) -> Coder:
+        """The coder of that id."""
+        spec = self.graph.coders[coder_id]
+        parts = tuple(map(self.coder, spec.components))
+        return coder_from_function(spec.urn, parts, spec.spec, spec.payload)
+
+    def _key_encoder(self, label: str, pcollection: str) -> Callable[[Any], bytes]:
+        """How the keys of a pcollection of pairs are encoded, found when a key first needs it."""
+        encode: list[Callable[[Any], bytes]] = []
+
+        def encode_key(key: Any) -> bytes:
+            if not encode:
+                coder = self.coder(self.graph.pcollections[pcollection].coder)
+                key_coder = coder.key_coder() if coder.is_kv_coder() else coder
+                encode.append(key_coder.as_deterministic_coder(label).encode)
+            return encode[0](key)
+
+        return encode_key
+
+
+def refuse_trigger(label: str, trigger: Mapping[str, Any]) -> None:
+    """Bounded data fires once, at the end of the window; a trigger that would fire otherwise is refused."""
+    kinds_that_agree = ("after_watermark", "repeatedly")
+    inner = trigger
+    while inner.get("type") == "repeatedly":
+        inner = inner["underlying"]
+    if inner.get("type") in (*kinds_that_agree, "default") and not inner.get("early"):
+        return
+    raise NotImplementedError(
+        f"step {label!r} groups under the trigger {trigger.get('type')!r}; this version's runners fire windows once, "
+        "when they end (DefaultTrigger, or AfterWatermark without early firings)"
+    )
+
+
+class HandOn(Operator):
+    """A step that does nothing to elements: flatten, reshuffle, and what is fed from outside the stage."""
+
+    def __init__(
+        self, label: str, container: MetricsContainer | None, receivers: Mapping[str, Receiver]
+    ) -> None:
+        super().__init__(label, container, receivers)
+        self.process = self.emit  # type: ignore[method-assign, assignment]
+
+
+class AssignWindows(Operator):
+    """Puts elements into the windows that a window function assigns."""
+
+    def __init__(
+        self,
+        label: str,
+        container: MetricsContainer | None,
+        receivers: Mapping[str, Receiver],
+        window_fn: WindowFn,
+    ) -> None:
+        super().__init__(label, container, receivers)
+        self._assign = WindowAssigner(window_fn)
+
+    def process(self, bundle: Bundle) -> None:
+        """Assigns each element once for each window that it was in: none, if it was in none."""
+        bundle = bundle.exploded()
+        if bundle.values:
+            self.emit(Bundle(bundle.values, bundle.timestamps, self._assign(bundle), bundle.panes))

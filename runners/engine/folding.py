@@ -1,0 +1,287 @@
+"""How the values of a key become one value: a Cell holds what a set of windows has gathered, a Folding fills it.
+
+    pairs ── add ──► Cell(pending: key → values, accumulators: key → accumulator) ── results ──► (key, output)
+
+GatherFolding keeps the values (GroupByKey). CombineFolding lets values pend and gives them to `add_inputs` many at a
+time, so that a CombineFn with a quick `add_inputs` runs at its speed. SumFolding and CountFolding never let a value
+pend. MergeFolding is fed accumulators, not values. All give what `create_accumulator`, `add_input` for each value,
+`merge_accumulators`, `compact` and `extract_output` would give.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from operator import itemgetter
+from typing import Any
+
+from hornbeam.error import InternalError
+from hornbeam.runners.engine.sizes import mean_size
+from hornbeam.transforms.combine import CallableWrapperCombineFn
+from hornbeam.transforms.combiners import CountCombineFn
+
+#: A dict entry and the list it holds.
+_ENTRY_BYTES = 200
+
+_first = itemgetter(0)
+
+
+class Cell:
+    """What one set of windows holds, per key; `stamps` is kept only when outputs need the inputs' timestamps."""
+
+    __slots__ = ("accumulators", "pending", "stamps")
+
+    def __init__(self, pending: dict[Any, list[Any]], accumulators: dict[Any, Any]) -> None:
+        self.pending = pending
+        self.accumulators = accumulators
+        self.stamps: dict[Any, int] = {}
+
+    def __len__(self) -> int:
+        return max(len(self.pending), len(self.accumulators))
+
+
+class Folding:
+    """The strategy: what it means to add pairs to a cell, to merge cells and to give results."""
+
+    #: Whether one cell may stand for several windows at once and be read for each of them.
+    shares_cells = False
+    #: Whether values wait in `pending` until `compact` folds them.
+    pends = True
+
+    def new_cell(self) -> Cell:
+        return Cell(defaultdict(list), {})
+
+    def add(self, cell: Cell, pairs: Iterable[tuple[Any, Any]]) -> None:
+        """Adds (key, value) pairs."""
+        pending = cell.pending
+        for key, value in pairs:
+            pending[key].append(value)
+
+    def add_values(self, cell: Cell, values: list[Any]) -> None:
+        """Adds bare values under the key None."""
+        cell.pending[None].extend(values)
+
+    def spread(self, cells: Iterable[Cell], pairs: Iterable[tuple[Any, Any]]) -> None:
+        """Adds each pair to the cell beside it."""
+        for cell, (key, value) in zip(cells, pairs):
+            cell.pending[key].append(value)
+
+    def compact(self, cell: Cell) -> None:
+        """Folds what pends into accumulators, where the strategy has any."""
+
+    def absorb(self, cell: Cell, other: Cell) -> None:
+        """Adds all of another cell of this strategy; `other` is not used after."""
+        for key, values in other.pending.items():
+            cell.pending[key].extend(values)
+
+    def result_items(self, cells: list[Cell], shared: bool = False) -> Iterator[tuple[Any, Any]]:
+        """(table key, output) of the cells together; cells that other windows share as well are only read."""
+        if len(cells) == 1 and not shared:
+            yield from cells[0].pending.items()
+            return
+        for key in dict.fromkeys(chain.from_iterable(cell.pending for cell in cells)):
+            yield key, list(chain.from_iterable(cell.pending[key] for cell in cells if key in cell.pending))
+
+    def accumulated(self, cells: list[Cell]) -> Iterator[tuple[Any, Any]]:
+        """(table key, accumulator) of the cells together."""
+        raise InternalError(f"{type(self).__name__} keeps no accumulators")
+
+    def fold(self, values: list[Any]) -> Any:
+        """The output for the values of one key, without a cell."""
+        return values
+
+    def size(self, cell: Cell) -> int:
+        """Estimated bytes of a cell, but for the values that pend."""
+        entries = len(cell) * (_ENTRY_BYTES + (_ENTRY_BYTES if cell.stamps else 0))
+        keys = mean_size(_some(cell.pending or cell.accumulators)) * len(cell)
+        return entries + keys + mean_size(_some(cell.accumulators.values())) * len(cell.accumulators)
+
+    def setup(self) -> None:
+        """Called once before use on a worker."""
+
+    def teardown(self) -> None:
+        """Called once after use on a worker."""
+
+
+def _some(items: Iterable[Any]) -> list[Any]:
+    return [item for item, _ in zip(items, range(8))]
+
+
+class GatherFolding(Folding):
+    """GroupByKey: the values themselves."""
+
+    shares_cells = True
+
+
+class CombineFolding(Folding):
+    """Any CombineFn, fed by `add_inputs`. `args` and `kwargs` are the extra arguments of every call."""
+
+    def __init__(self, fn: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> None:
+        self.fn = fn
+        self.args = args
+        self.kwargs = kwargs or {}
+
+    def setup(self) -> None:
+        self.fn.setup(*self.args, **self.kwargs)
+
+    def teardown(self) -> None:
+        self.fn.teardown(*self.args, **self.kwargs)
+
+    def compact(self, cell: Cell) -> None:
+        pending, accumulators = cell.pending, cell.accumulators
+        fn, args, kwargs = self.fn, self.args, self.kwargs
+        add_inputs = fn.add_inputs
+        for key, values in pending.items():
+            if key in accumulators:
+                accumulator = accumulators[key]
+            else:
+                accumulator = fn.create_accumulator(*args, **kwargs)
+            accumulators[key] = add_inputs(accumulator, values, *args, **kwargs)
+        pending.clear()
+
+    def absorb(self, cell: Cell, other: Cell) -> None:
+        self.compact(other)
+        self.compact(cell)
+        accumulators = cell.accumulators
+        merge, args, kwargs = self.fn.merge_accumulators, self.args, self.kwargs
+        for key, accumulator in other.accumulators.items():
+            if key in accumulators:
+                accumulators[key] = merge([accumulators[key], accumulator], *args, **kwargs)
+            else:
+                accumulators[key] = accumulator
+
+    def result_items(self, cells: list[Cell], shared: bool = False) -> Iterator[tuple[Any, Any]]:
+        for key, accumulator in self.accumulated(cells):
+            yield key, self.output(accumulator)
+
+    def accumulated(self, cells: list[Cell]) -> Iterator[tuple[Any, Any]]:
+        """(table key, accumulator) of the cells together."""
+        for cell in cells:
+            self.compact(cell)
+        if len(cells) == 1:
+            yield from cells[0].accumulators.items()
+            return
+        merge, args, kwargs = self.fn.merge_accumulators, self.args, self.kwargs
+        for key in dict.fromkeys(chain.from_iterable(cell.accumulators for cell in cells)):
+            yield key, merge([c.accumulators[key] for c in cells if key in c.accumulators], *args, **kwargs)
+
+    def output(self, accumulator: Any) -> Any:
+        fn, args, kwargs = self.fn, self.args, self.kwargs
+        return fn.extract_output(fn.compact(accumulator, *args, **kwargs), *args, **kwargs)
+
+    def fold(self, values: list[Any]) -> Any:
+        fn, args, kwargs = self.fn, self.args, self.kwargs
+        return self.output(fn.add_inputs(fn.create_accumulator(*args, **kwargs), values, *args, **kwargs))
+
+
+class MergeFolding(CombineFolding):
+    """A CombineFn fed with accumulators that were made upstream."""
+
+    def compact(self, cell: Cell) -> None:
+        accumulators = cell.accumulators
+        merge, args, kwargs = self.fn.merge_accumulators, self.args, self.kwargs
+        for key, partial in cell.pending.items():
+            if key in accumulators:
+                partial = [accumulators[key], *partial]
+            accumulators[key] = partial[0] if len(partial) == 1 else merge(partial, *args, **kwargs)
+        cell.pending.clear()
+
+    def fold(self, values: list[Any]) -> Any:
+        merged = (
+            values[0] if len(values) == 1 else self.fn.merge_accumulators(values, *self.args, **self.kwargs)
+        )
+        return self.output(merged)
+
+
+class _DirectFolding(Folding):
+    """A folding whose accumulators are plain immutable values, folded at once."""
+
+    shares_cells = True
+    pends = False
+
+    def result_items(self, cells: list[Cell], shared: bool = False) -> Iterator[tuple[Any, Any]]:
+        return self.accumulated(cells)
+
+    def accumulated(self, cells: list[Cell]) -> Iterator[tuple[Any, Any]]:
+        """(table key, accumulator) of the cells together."""
+        if len(cells) == 1:
+            return iter(cells[0].accumulators.items())
+        total = self.new_cell()
+        for cell in cells:
+            self.absorb(total, cell)
+        return iter(total.accumulators.items())
+
+
+class SumFolding(_DirectFolding):
+    """The builtin `sum`: it starts from 0 and adds with `+`, never in place."""
+
+    def new_cell(self) -> Cell:
+        return Cell({}, defaultdict(int))
+
+    def add(self, cell: Cell, pairs: Iterable[tuple[Any, Any]]) -> None:
+        totals = cell.accumulators
+        for key, value in pairs:
+            totals[key] = totals[key] + value
+
+    def add_values(self, cell: Cell, values: list[Any]) -> None:
+        totals = cell.accumulators
+        totals[None] = sum(values, totals[None])
+
+    def spread(self, cells: Iterable[Cell], pairs: Iterable[tuple[Any, Any]]) -> None:
+        for cell, (key, value) in zip(cells, pairs):
+            totals = cell.accumulators
+            totals[key] = totals[key] + value
+
+    def absorb(self, cell: Cell, other: Cell) -> None:
+        self.add(cell, other.accumulators.items())
+
+    def fold(self, values: list[Any]) -> Any:
+        return sum(values)
+
+
+class CountFolding(_DirectFolding):
+    """The number of values; what they are is never looked at."""
+
+    def new_cell(self) -> Cell:
+        return Cell({}, Counter())
+
+    def add(self, cell: Cell, pairs: Iterable[tuple[Any, Any]]) -> None:
+        cell.accumulators.update(map(_first, pairs))
+
+    def add_values(self, cell: Cell, values: list[Any]) -> None:
+        cell.accumulators[None] += len(values)
+
+    def spread(self, cells: Iterable[Cell], pairs: Iterable[tuple[Any, Any]]) -> None:
+        for cell, pair in zip(cells, pairs):
+            cell.accumulators[pair[0]] += 1
+
+    def absorb(self, cell: Cell, other: Cell) -> None:
+        totals = cell.accumulators
+        for key, count in other.accumulators.items():
+            totals[key] += count
+
+    def fold(self, values: list[Any]) -> Any:
+        return len(values)
+
+
+def folding_for(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Folding:
+    """The folding of values by a CombineFn."""
+    if not args and not kwargs:
+        if is_sum(fn):
+            return SumFolding()
+        if type(fn) is CountCombineFn:
+            return CountFolding()
+    return CombineFolding(fn, args, kwargs)
+
+
+def merging_for(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Folding:
+    """The folding of accumulators that the same CombineFn made upstream. Sums and counts both merge by adding."""
+    if not args and not kwargs and (is_sum(fn) or type(fn) is CountCombineFn):
+        return SumFolding()
+    return MergeFolding(fn, args, kwargs)
+
+
+def is_sum(fn: Any) -> bool:
+    """Whether the CombineFn is the builtin sum and nothing else."""
+    return type(fn) is CallableWrapperCombineFn and fn.fn is sum

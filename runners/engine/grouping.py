@@ -1,0 +1,165 @@
+"""Grouping under the default trigger: window → key → what was gathered, and whole windows fire as time passes them.
+
+    bundle of pairs ── process ──► cells per set of windows ── fire(watermark) ──► bundles of (key, output)
+
+A cell stands for a *set* of windows: all elements of one slice of sliding windows share a set, are folded once, and
+each window then reads the cells whose set holds it. A folding that cannot be read twice gets a cell for each window.
+
+Past the memory limit the cells go to disk, split by the hash of their keys into partitions, and a fired window is
+put together partition by partition. A key that is larger than a partition may be comes back as DiskValues.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+
+from hornbeam.runners.engine.bundle import Bundle, Coded, Intervals, WindowSet
+from hornbeam.runners.engine.emission import END_OF_TIME_MICROS, emit_windows
+from hornbeam.runners.engine.failures import Failure, add_failure
+from hornbeam.runners.engine.folding import Cell, GatherFolding
+from hornbeam.runners.engine.pairs import GroupingSpec, Pairs, keep_stamps, refuse_non_pairs
+from hornbeam.runners.engine.partitioned import PartitionedCells
+from hornbeam.runners.engine.sizes import mean_size
+from hornbeam.runners.engine.spill import TemporarySpace
+from hornbeam.transforms.window import TimestampCombiner
+
+#: Values that may pend in all cells of a combine before they are folded.
+PENDING_MAX = 1 << 17
+
+_first, _second = itemgetter(0), itemgetter(1)
+
+
+class GroupingOperator:
+    """Grouping over windows that do not merge."""
+
+    def __init__(self, spec: GroupingSpec, space: TemporarySpace, memory_bytes_max: int) -> None:
+        self.spec = spec
+        self.folding = spec.folding
+        self._pairs = Pairs(spec)
+        self._space = space
+        self._limit = memory_bytes_max
+        self._cells: dict[WindowSet, Cell] = {}
+        self._pending = 0
+        self._value_bytes = 0
+        self._spilled: PartitionedCells | None = None
+        self._fired = -END_OF_TIME_MICROS * 2
+        self._stamps_wanted = spec.timestamp_combiner != TimestampCombiner.OUTPUT_AT_EOW
+
+    # Filling
+
+    def process(self, bundle: Bundle) -> None:
+        """Adds the pairs of a bundle."""
+        if not bundle.values:
+            return
+        folding = self.folding
+        if type(bundle.windows) is Intervals:
+            bundle = Bundle(
+                bundle.values, bundle.timestamps, Coded.of(bundle.windows.to_list()), bundle.panes
+            )
+        if not folding.shares_cells or self._stamps_wanted:
+            bundle = bundle.exploded()
+        pairs = self._pairs.check(bundle)
+        windows = bundle.windows
+        try:
+            if type(windows) is tuple:
+                if windows:
+                    cell = self._cell(windows)
+                    folding.add(cell, pairs)
+                    if self._stamps_wanted:
+                        self._stamp(cell, windows[0], pairs, bundle.timestamp_list())
+            else:
+                assert type(windows) is Coded
+                self._spread(windows, pairs, bundle)
+        except (ValueError, TypeError) as error:
+            refuse_non_pairs(self.spec.label, bundle.values)
+            add_failure(error, Failure(self.spec.label))
+            raise
+        except Exception as error:
+            add_failure(error, Failure(self.spec.label))
+            raise
+        self._account(bundle, pairs)
+
+    def _cell(self, windows: WindowSet) -> Cell:
+        cell = self._cells.get(windows)
+        if cell is None:
+            cell = self._cells[windows] = self.folding.new_cell()
+        return cell
+
+    def _spread(self, windows: Coded, pairs: list[tuple[Any, Any]], bundle: Bundle) -> None:
+        codes, table = windows.codes, windows.table
+        cells = [self._cell(entry) if entry else None for entry in table]
+        if any(cell is None for cell in cells):
+            kept = np.flatnonzero(np.array([bool(entry) for entry in table])[codes])
+            if len(kept) < len(codes):  # elements in no window at all (a gap between sliding windows)
+                pairs = list(map(pairs.__getitem__, kept.tolist()))
+                bundle = bundle.take(pairs, kept)
+                codes = codes[kept]
+        if len(codes) >= 16 * len(table):
+            order = np.argsort(codes, kind="stable")
+            ordered = list(map(pairs.__getitem__, order.tolist()))
+            ends = np.cumsum(np.bincount(codes, minlength=len(table))).tolist()
+            start = 0
+            for cell, end in zip(cells, ends):
+                if cell is not None and end > start:
+                    self.folding.add(cell, ordered[start:end])
+                start = end
+        else:
+            self.folding.spread(map(cells.__getitem__, codes.tolist()), pairs)  # type: ignore[arg-type]
+        if self._stamps_wanted:
+            for pair, code, stamp in zip(pairs, codes.tolist(), bundle.timestamp_list()):
+                cell = cells[code]
+                assert cell is not None
+                self._stamp(cell, table[code][0], [pair], [stamp])
+
+    def _stamp(self, cell: Cell, window: Any, pairs: list[tuple[Any, Any]], stamps: list[int]) -> None:
+        keep_stamps(self.spec, cell.stamps, window, map(_first, pairs), stamps)
+
+    # Memory
+
+    def _account(self, bundle: Bundle, pairs: list[tuple[Any, Any]]) -> None:
+        self._pending += len(pairs)
+        if self.folding.pends:
+            values = list(map(_second, pairs[:: max(1, len(pairs) // 8)]))
+            self._value_bytes += len(pairs) * (8 + mean_size(values))
+        if self._pending >= PENDING_MAX or self._value_bytes > self._limit:
+            self._measure()
+
+    def _measure(self) -> None:
+        """Folds what pends, measures what the cells hold, and moves it to disk if it is too much."""
+        self._pending = 0
+        if not isinstance(self.folding, GatherFolding):
+            for cell in self._cells.values():
+                self.folding.compact(cell)
+            self._value_bytes = 0
+        held = self._value_bytes + sum(map(self.folding.size, self._cells.values()))
+        if held > self._limit:
+            self._spill()
+
+    def _spill(self) -> None:
+        if self._spilled is None:
+            self._spilled = PartitionedCells(self.spec, self._space, self._limit, level=0)
+        self._spilled.write(self._cells)
+        self._cells = {}
+        self._pending = self._value_bytes = 0
+
+    # Firing
+
+    def fire(self, watermark: int) -> Iterator[Bundle]:
+        """Emits, and forgets, every window whose last timestamp the watermark has passed."""
+        if self._spilled is not None:
+            if watermark < END_OF_TIME_MICROS:
+                return  # spilled windows wait for the end; they are read once, partition by partition
+            if self._cells:
+                self._spill()
+            spilled, self._spilled = self._spilled, None
+            for cells in spilled.read():
+                yield from emit_windows(self.spec, cells, self._fired, watermark)
+        else:
+            yield from emit_windows(self.spec, self._cells, self._fired, watermark)
+            if not self._cells:
+                self._pending = self._value_bytes = 0
+        self._fired = max(self._fired, watermark)

@@ -1,0 +1,109 @@
+"""What user functions give back, made into bundles: plain values keep the metadata of their input, while
+TimestampedValue, WindowedValue and TaggedOutput say what is different.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from hornbeam.pvalue import TaggedOutput
+from hornbeam.runners.engine.assignment import WindowAssigner
+from hornbeam.runners.engine.bundle import Bundle, Micros, WindowSet, from_entries
+from hornbeam.runners.engine.operator import Receiver, discard
+from hornbeam.transforms.window import TimestampedValue, WindowFn
+from hornbeam.utils.timestamp import Timestamp, micros_of
+from hornbeam.utils.windowed_value import PaneInfo, WindowedValue
+
+_MARKED = frozenset({TimestampedValue, WindowedValue, TaggedOutput})
+_MICROS_PER_SECOND = 1_000_000
+_SECONDS_MAX = 9_000_000_000_000
+
+
+def micros_column(stamps: list[Any]) -> Micros:
+    """Timestamps as given (seconds as int or float, Timestamp) as microseconds."""
+    kinds = set(map(type, stamps))
+    try:
+        if kinds == {int}:
+            seconds = np.array(stamps, dtype=np.int64)
+            if int(seconds.min()) > -_SECONDS_MAX and int(seconds.max()) < _SECONDS_MAX:
+                return seconds * _MICROS_PER_SECOND
+        elif kinds == {float}:
+            exact = np.array(stamps, dtype=np.float64) * _MICROS_PER_SECOND
+            if np.isfinite(exact).all() and float(np.abs(exact).max()) < _SECONDS_MAX * _MICROS_PER_SECOND:
+                return exact.astype(np.int64)  # cuts towards zero, as Timestamp does
+        elif kinds == {Timestamp}:
+            return np.array([stamp.micros for stamp in stamps], dtype=np.int64)
+    except OverflowError:
+        pass
+    return np.array([micros_of(stamp) for stamp in stamps], dtype=np.int64)
+
+
+def shared_or_column(stamps: Micros) -> int | Micros:
+    """One shared timestamp where all are equal."""
+    first = int(stamps[0])
+    if int(stamps[-1]) == first and bool((stamps == first).all()):
+        return first
+    return stamps
+
+
+class Outputs:
+    """Sends what a step gives back to the receivers of its output tags.
+
+    A TimestampedValue gets the windows that the step's windowing assigns at its new timestamp.
+    Outputs with a tag that the step does not declare go nowhere.
+    """
+
+    def __init__(self, window_fn: WindowFn, receivers: Mapping[str, Receiver], main_tag: str | None) -> None:
+        self._assign = WindowAssigner(window_fn)
+        self._receivers = dict(receivers)
+        self._main = receivers.get("out", discard)
+        if main_tag is not None:
+            self._receivers.setdefault(main_tag, self._main)
+
+    def send(self, bundle: Bundle) -> None:
+        """Sends a bundle whose values are outputs and whose metadata is that of the inputs they came from."""
+        values = bundle.values
+        kinds = set(map(type, values))
+        if kinds.isdisjoint(_MARKED):
+            self._main(bundle)
+        elif kinds == {TimestampedValue}:
+            self._main(self.restamped(bundle, [v.value for v in values], [v._timestamp for v in values]))
+        else:
+            self._sort(bundle)
+
+    def restamped(self, bundle: Bundle, values: list[Any], stamps: list[Any]) -> Bundle:
+        """The values at new timestamps, in the windows assigned there."""
+        result = Bundle(values, shared_or_column(micros_column(stamps)), bundle.windows, bundle.panes)
+        result.windows = self._assign(result)
+        return result
+
+    def _sort(self, bundle: Bundle) -> None:
+        """Sends outputs of mixed kinds, in order, to their tags."""
+        columns: dict[str, tuple[list[Any], list[int], list[WindowSet], list[PaneInfo]]] = {}
+        rows = zip(bundle.values, bundle.timestamp_list(), bundle.window_list(), bundle.pane_list())
+        for value, stamp, windows, pane in rows:
+            tag = "out"
+            if type(value) is TaggedOutput:
+                tag, value = value.tag, value.value
+            if type(value) is WindowedValue:
+                value, stamp, windows, pane = (
+                    value.value,
+                    value.timestamp_micros,
+                    tuple(value.windows),
+                    value.pane_info,
+                )
+            elif type(value) is TimestampedValue:
+                moved = Bundle([value.value], value.timestamp_micros, windows, pane)
+                value, stamp = value.value, value.timestamp_micros
+                assigned = self._assign(moved)
+                windows = assigned if type(assigned) is tuple else assigned.to_list()[0]  # type: ignore[union-attr]
+            column = columns.setdefault(tag, ([], [], [], []))
+            for entries, entry in zip(column, (value, stamp, windows, pane)):
+                entries.append(entry)  # type: ignore[attr-defined]
+        for tag, (values, stamps, sets, panes) in columns.items():
+            receive = self._receivers.get(tag)
+            if receive is not None:
+                receive(from_entries(values, stamps, sets, panes))

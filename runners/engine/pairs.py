@@ -1,0 +1,89 @@
+"""What enters a grouping: (key, value) pairs, with their keys as tables hold them and the timestamps their outputs get."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from operator import itemgetter
+from typing import Any
+
+import attrs
+
+from hornbeam.runners.engine.bundle import Bundle
+from hornbeam.runners.engine.failures import Failure, add_failure, short_repr
+from hornbeam.runners.engine.folding import Folding
+from hornbeam.runners.engine.keys import are_raw, canonical_key
+from hornbeam.transforms.window import TimestampCombiner, WindowFn
+from hornbeam.utils.timestamp import Timestamp
+
+_first = itemgetter(0)
+
+
+@attrs.frozen
+class GroupingSpec:
+    """What a grouping needs to know of its step."""
+
+    label: str
+    window_fn: WindowFn
+    timestamp_combiner: str
+    encode_key: Callable[[Any], bytes]
+    folding: Folding
+
+
+class Pairs:
+    """Checks and unwraps the pairs of a bundle: their table keys and whether those are the user's own."""
+
+    def __init__(self, spec: GroupingSpec) -> None:
+        self._spec = spec
+
+    def check(self, bundle: Bundle) -> list[tuple[Any, Any]]:
+        """The bundle's pairs with keys as tables hold them. TypeError when an element is no pair."""
+        values = bundle.values
+        if type(values[0]) is not tuple:
+            refuse_non_pairs(self._spec.label, values)
+        try:
+            keys = list(map(_first, values))
+        except (TypeError, IndexError, KeyError):
+            refuse_non_pairs(self._spec.label, values)
+            raise
+        if are_raw(keys):
+            return values
+        encode = self._spec.encode_key
+        try:
+            return [(canonical_key(key, encode), value) for key, value in values]
+        except Exception as error:
+            add_failure(error, Failure(self._spec.label))
+            raise
+
+
+def refuse_non_pairs(label: str, values: list[Any]) -> None:
+    """TypeError that names the first element that is no pair, if there is one."""
+    for value in values:
+        if not (isinstance(value, (tuple, list)) and len(value) == 2):
+            raise not_a_pair(label, value) from None
+
+
+def not_a_pair(label: str, value: Any) -> TypeError:
+    error = TypeError(
+        f"GroupByKey at {label!r} needs (key, value) pairs; it got {short_repr(value)}, "
+        f"a {type(value).__name__}. Add beam.Map(lambda x: (key, x)) before it."
+    )
+    add_failure(error, Failure(label, short_repr(value)))
+    return error
+
+
+def keep_stamps(
+    spec: GroupingSpec, stamps: dict[Any, int], window: Any, keys: Iterable[Any], times: Iterable[int]
+) -> None:
+    """Remembers for each table key the timestamp that its output in `window` will get."""
+    combiner = spec.timestamp_combiner
+    if combiner == TimestampCombiner.OUTPUT_AT_LATEST:
+        for key, time in zip(keys, times):
+            if key not in stamps or time > stamps[key]:
+                stamps[key] = time
+        return
+    transform = combiner == TimestampCombiner.OUTPUT_AT_EARLIEST_TRANSFORMED
+    for key, time in zip(keys, times):
+        if transform:
+            time = spec.window_fn.get_transformed_output_time(window, Timestamp(micros=time)).micros
+        if key not in stamps or time < stamps[key]:
+            stamps[key] = time

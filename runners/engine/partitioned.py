@@ -1,0 +1,134 @@
+"""Cells on disk, split by the hash of their keys, for groupings that outgrow memory.
+
+Each spill writes one block a partition: a list of (windows, pending, accumulators, stamps). Reading takes a
+partition at a time; one that is still too large is split again with another hash, and after LEVELS_MAX splits its
+keys are taken to be large each by itself: gathered values then stay on disk and are iterated from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from hornbeam.runners.engine.bundle import WindowSet
+from hornbeam.runners.engine.folding import Cell, GatherFolding
+from hornbeam.runners.engine.pairs import GroupingSpec
+from hornbeam.runners.engine.spill import DiskValues, SpillFile, TemporarySpace
+
+#: Files among which keys are split, at each level.
+PARTITIONS = 32
+LEVELS_MAX = 3
+#: Pickled values take about this much more room as objects.
+_EXPANSION = 6
+_VALUES_A_BLOCK = 4096
+
+Record = tuple[WindowSet, dict[Any, Any], dict[Any, Any], dict[Any, int]]
+
+
+class PartitionedCells:
+    """Cells written away, to be read back partition by partition."""
+
+    def __init__(self, spec: GroupingSpec, space: TemporarySpace, memory_bytes_max: int, level: int) -> None:
+        self._spec = spec
+        self._space = space
+        self._limit = memory_bytes_max
+        self._level = level
+        self._files = [SpillFile(space, f"group-{level}-{i}") for i in range(PARTITIONS)]
+
+    def write(self, cells: dict[WindowSet, Cell]) -> None:
+        """Writes all of the cells; they are empty afterwards."""
+        parts: list[list[Record]] = [[] for _ in self._files]
+        for windows, cell in cells.items():
+            self._split(windows, cell, parts)
+        for file, part in zip(self._files, parts):
+            if part:
+                file.append(part)
+
+    def _split(self, windows: WindowSet, cell: Cell, parts: list[list[Record]]) -> None:
+        records: list[Record] = [(windows, {}, {}, {}) for _ in parts]
+        place = self._place
+        for column, mapping in ((1, cell.pending), (2, cell.accumulators), (3, cell.stamps)):
+            for key, value in mapping.items():
+                records[place(key)][column][key] = value  # type: ignore[index, assignment]
+            mapping.clear()
+        for part, record in zip(parts, records):
+            if record[1] or record[2]:
+                part.append(record)
+
+    def _place(self, key: Any) -> int:
+        # Salted by the level, or splitting a partition again would put all of it into one file.
+        return hash((self._level, key)) % PARTITIONS
+
+    def read(self) -> Iterator[dict[WindowSet, Cell]]:
+        """The cells of one partition after the other; each file is deleted once it was used."""
+        for file in self._files:
+            if not file.blocks:
+                continue
+            if file.size * _EXPANSION <= max(self._limit, 1 << 20) or self._cannot_split():
+                yield self._load(file)
+            elif self._level + 1 < LEVELS_MAX:
+                yield from self._split_again(file).read()
+            else:
+                yield self._leave_on_disk(file)
+            file.delete()
+
+    def _cannot_split(self) -> bool:
+        return self._level + 1 >= LEVELS_MAX and not isinstance(self._spec.folding, GatherFolding)
+
+    def _load(self, file: SpillFile) -> dict[WindowSet, Cell]:
+        cells: dict[WindowSet, Cell] = {}
+        for record in _records(file):
+            self._absorb(cells, record)
+        return cells
+
+    def _absorb(self, cells: dict[WindowSet, Cell], record: Record) -> None:
+        windows, pending, accumulators, stamps = record
+        folding = self._spec.folding
+        cell = cells.get(windows)
+        if cell is None:
+            cell = cells[windows] = folding.new_cell()
+        other = folding.new_cell()
+        other.pending.update(pending)
+        other.accumulators.update(accumulators)
+        folding.absorb(cell, other)
+        merge_stamps(self._spec, cell.stamps, stamps)
+
+    def _split_again(self, file: SpillFile) -> PartitionedCells:
+        deeper = PartitionedCells(self._spec, self._space, self._limit, self._level + 1)
+        for block in file:
+            cells: dict[WindowSet, Cell] = {}
+            for record in block:
+                self._absorb(cells, record)
+            deeper.write(cells)
+        return deeper
+
+    def _leave_on_disk(self, file: SpillFile) -> dict[WindowSet, Cell]:
+        """Cells whose gathered values are DiskValues. Values of a block are written again, key by key."""
+        values = SpillFile(self._space, "values")
+        places: dict[tuple[WindowSet, Any], tuple[list[int], int]] = {}
+        cells: dict[WindowSet, Cell] = {}
+        for windows, pending, _, stamps in _records(file):
+            cell = cells.setdefault(windows, Cell({}, {}))
+            merge_stamps(self._spec, cell.stamps, stamps)
+            for key, gathered in pending.items():
+                blocks, count = places.get((windows, key), ([], 0))
+                for start in range(0, len(gathered), _VALUES_A_BLOCK):
+                    blocks.append(len(values.blocks))
+                    values.append(gathered[start : start + _VALUES_A_BLOCK])
+                places[windows, key] = blocks, count + len(gathered)
+        for (windows, key), (blocks, count) in places.items():
+            cells[windows].pending[key] = DiskValues(values, blocks, count)  # type: ignore[assignment]
+        return cells
+
+
+def _records(file: SpillFile) -> Iterator[Record]:
+    for block in file:
+        yield from block
+
+
+def merge_stamps(spec: GroupingSpec, stamps: dict[Any, int], more: dict[Any, int]) -> None:
+    """Combines output timestamps of the same keys that were kept apart."""
+    latest = spec.timestamp_combiner == "OUTPUT_AT_LATEST"
+    for key, time in more.items():
+        if key not in stamps or (time > stamps[key] if latest else time < stamps[key]):
+            stamps[key] = time

@@ -1,0 +1,488 @@
+"""The checkpoint store: commit, retention, savepoints, restore, clearing away.
+
+Invariants, held at every moment also through crashes and failed calls:
+
+* a checkpoint is committed when its manifest is under its name; every file that a manifest lists was synced, and
+  the state directory after it, before the manifest was written;
+* a state file is removed only when no manifest that could be found after a crash lists it: manifests go first,
+  then the directory is synced, then the files go;
+* what no manifest lists and no one is writing in this opening is removed at the next open or `gc`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+import attrs
+
+from hornbeam.storage.checkpoint.catalog import (
+    Layout,
+    checkpoints_in,
+    find,
+    load_manifests,
+    refuse_broken,
+    savepoints_in,
+)
+from hornbeam.storage.checkpoint.compaction import MERGE_LABEL, MergePlan, choose_files, replace_files
+from hornbeam.storage.checkpoint.manifest import CORRUPT_SUFFIX, SUFFIX, Manifest, savepoint_file_name
+from hornbeam.storage.checkpoint.options import StoreOptions
+from hornbeam.storage.checkpoint.references import References
+from hornbeam.storage.checkpoint.snapshot import Snapshot
+from hornbeam.storage.checkpoint.state_file import FOOTER, StateFile
+from hornbeam.storage.checkpoint.writer import SnapshotWriter, WriteTicket, parse_file_name
+from hornbeam.storage.errors import (
+    CorruptionError,
+    FileExistsAlreadyError,
+    MissingFileError,
+    StorageError,
+)
+from hornbeam.storage.files import OS_FILES, TEMPORARY_SUFFIX, Files
+
+KEY_GROUPS_DEFAULT = 128
+
+
+class PendingCheckpoint:
+    """A checkpoint in progress: invisible until `commit` returns, gone without a trace when it never does."""
+
+    def __init__(self, store: CheckpointStore, ticket: WriteTicket, incremental: bool) -> None:
+        self._store = store
+        self.ticket = ticket
+        self.incremental = incremental
+
+    @property
+    def checkpoint(self) -> int:
+        """Its number."""
+        return self.ticket.checkpoint
+
+    def writer(self, label: str) -> SnapshotWriter:
+        """A writer in this process; other processes use `ticket.writer`."""
+        return self.ticket.writer(label, self._store.files)
+
+    def commit(
+        self, files: Sequence[StateFile] = (), metadata: Mapping[str, Any] | None = None
+    ) -> Manifest:
+        """Make the checkpoint of these files (later ones override earlier ones) and JSON metadata.
+
+        It is durable on return. If it raises, the checkpoint is not committed as far as this process goes on:
+        commit again, or abort. If the process dies instead, the next opening may find it either way, but never
+        in part.
+        """
+        return self._store.commit(self, files, metadata or {})
+
+    def abort(self) -> None:
+        """Give up: remove what was written. Harmless if it was aborted before."""
+        self._store.abort(self)
+
+
+class CheckpointStore:
+    """A directory of checkpoints, opened by the one process that commits to it.
+
+    Threads may share it. Opening takes the lock (LockTimeoutError while another process has it), finds the
+    committed checkpoints and clears away what was left unfinished. It reports damage and never repairs it.
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        options: StoreOptions | None = None,
+        *,
+        key_groups: int | None = None,
+        files: Files = OS_FILES,
+        lock_timeout_s: float = 0.0,
+    ) -> None:
+        self.layout = Layout(os.fspath(directory))
+        self.options = options or StoreOptions()
+        self.files = files
+        self.cleanup_error: StorageError | None = None
+        self._token = os.urandom(4).hex()
+        self._mutex = threading.RLock()
+        self._manifests: dict[str, Manifest] = {}
+        self._references = References()
+        self._pending: dict[int, PendingCheckpoint] = {}
+        self._doubtful: dict[str, Manifest] = {}
+        self._doomed: list[Manifest] = []
+        self._garbage: set[str] = set()
+        self._merges = 0
+        files.mkdir(self.layout.manifests)
+        files.mkdir(self.layout.state)
+        self._lock = files.lock(self.layout.lock, timeout=lock_timeout_s)
+        try:
+            self._open(key_groups)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _open(self, key_groups: int | None) -> None:
+        self.files.sync_dir(self.layout.manifests)
+        self._manifests, broken = load_manifests(self.files, self.layout)
+        refuse_broken(broken, self.layout.directory)
+        for manifest in self._manifests.values():
+            self._references.hold(manifest)
+            for file in manifest.files:
+                self._check_present(file, manifest)
+        checkpoints = checkpoints_in(self._manifests)
+        self._head = checkpoints[-1] if checkpoints else None
+        known = {manifest.key_groups for manifest in self._manifests.values()}
+        self.key_groups = key_groups or (known.pop() if len(known) == 1 else KEY_GROUPS_DEFAULT)
+        numbers = [manifest.checkpoint for manifest in self._manifests.values()]
+        self._last_number = max([self._largest_set_aside(), *numbers])
+        self.gc()
+
+    # What there is
+
+    @property
+    def head(self) -> Manifest | None:
+        """What the next incremental checkpoint adds to: the last one committed or restored."""
+        return self._head
+
+    def checkpoints(self) -> list[Manifest]:
+        """The committed checkpoints, oldest first."""
+        with self._mutex:
+            return checkpoints_in(self._manifests)
+
+    def savepoints(self) -> list[Manifest]:
+        """The savepoints, by name."""
+        with self._mutex:
+            return savepoints_in(self._manifests)
+
+    def snapshot(self, which: int | str | None = None, groups: range | None = None) -> Snapshot:
+        """Open a checkpoint (number), savepoint (name) or the newest checkpoint (None) for reading."""
+        with self._mutex:
+            manifest = find(self._manifests, which, self.layout.directory)
+            return Snapshot(self.files, self.layout.state, manifest, groups)
+
+    def restore(self, which: int | str | None = None) -> Snapshot:
+        """As `snapshot`, and go on from there: the next incremental checkpoint adds to this one."""
+        with self._mutex:
+            if self._pending:
+                numbers = ", ".join(map(str, self._pending))
+                raise self._misuse("restore", f"commit or abort the checkpoints in progress first: {numbers}")
+            snapshot = self.snapshot(which)
+            self._check_key_groups(snapshot.manifest)
+            self._head = snapshot.manifest
+            return snapshot
+
+    # Checkpoints
+
+    def begin(self, incremental: bool = True) -> PendingCheckpoint:
+        """Start a checkpoint. Incremental: its files hold what changed since `head` as it is now.
+
+        A full one (also the first) holds all the state. Several may be in progress; they are committed in order
+        of number, and one that is overtaken can no longer be. Numbers that were never committed may be used
+        again after a reopening.
+        """
+        with self._mutex:
+            self._check_open()
+            if incremental and self._head is not None:
+                self._check_key_groups(self._head)
+            self._last_number += 1
+            ticket = WriteTicket(self.layout.state, self._last_number, self._token, self.options)
+            pending = PendingCheckpoint(self, ticket, incremental)
+            self._pending[pending.checkpoint] = pending
+            return pending
+
+    def commit(
+        self, pending: PendingCheckpoint, files: Sequence[StateFile], metadata: Mapping[str, Any]
+    ) -> Manifest:
+        """See `PendingCheckpoint.commit`."""
+        with self._mutex:
+            self._check_committable(pending, files)
+            base = self._head if pending.incremental else None
+            manifest = Manifest(
+                checkpoint=pending.checkpoint,
+                files=(*(base.files if base else ()), *(file for file in files if file.entries)),
+                key_groups=self.key_groups,
+                base=base.checkpoint if base else None,
+                metadata=metadata,
+            )
+            self._settle_doubts(keep=manifest.file_name)
+            self.files.fault("checkpoint.commit.begin")
+            self.files.sync_dir(self.layout.state)
+            self._write_manifest(manifest)
+            del self._pending[pending.checkpoint]
+            self._head = manifest
+            self._clean_up()
+            return manifest
+
+    def abort(self, pending: PendingCheckpoint) -> None:
+        """See `PendingCheckpoint.abort`."""
+        with self._mutex:
+            if self._pending.get(pending.checkpoint) is not pending:
+                return
+            self._settle_doubts()
+            del self._pending[pending.checkpoint]
+            for name in self.files.listdir(self.layout.state):
+                if pending.ticket.owns(name) and name not in self._references:
+                    self._garbage.add(name)
+            self._clean_up()
+
+    # Savepoints
+
+    def savepoint(
+        self, name: str, which: int | str | None = None, metadata: Mapping[str, Any] | None = None
+    ) -> Manifest:
+        """Keep a checkpoint (number; None: the newest) or another savepoint under a name until it is deleted.
+
+        Costs nothing but the manifest: state files are shared. Its metadata is the checkpoint's unless given.
+        """
+        with self._mutex:
+            self._check_open()
+            if savepoint_file_name(name) in self._manifests:
+                path = self.layout.manifest_path(savepoint_file_name(name))
+                raise FileExistsAlreadyError(path, "savepoint", "there is one of that name; delete it first")
+            origin = find(self._manifests, which, self.layout.directory)
+            self._settle_doubts()
+            manifest = Manifest(
+                checkpoint=origin.checkpoint,
+                files=origin.files,
+                key_groups=origin.key_groups,
+                base=origin.base,
+                savepoint=name,
+                metadata=origin.metadata if metadata is None else metadata,
+            )
+            self._write_manifest(manifest)
+            return manifest
+
+    def delete_savepoint(self, name: str) -> None:
+        """Delete a savepoint and the files that only it needs; durable on return."""
+        with self._mutex:
+            self._check_open()
+            manifest = find(self._manifests, str(name), self.layout.directory)
+            if manifest is self._head:
+                raise self._misuse("delete savepoint", f"{manifest.label} is what the next checkpoint adds to")
+            self._remove_manifest(manifest)
+            self._forget_doomed()
+            self._clean_up()
+
+    # Merging and clearing away
+
+    def plan_merge(self, full: bool = False) -> MergePlan | None:
+        """Which files of the head to merge now, or None. Any process may `execute` it; then `apply_merge`."""
+        with self._mutex:
+            self._check_open()
+            if self._head is None or self._head.savepoint is not None:
+                return None
+            inputs = choose_files(self._head.files, self.options.runs_max, full)
+            if inputs is None:
+                return None
+            self._merges += 1
+            ticket = WriteTicket(self.layout.state, self._head.checkpoint, self._token, self.options)
+            return MergePlan(inputs, inputs[0] == self._head.files[0], ticket)
+
+    def apply_merge(self, plan: MergePlan, outputs: tuple[StateFile, ...]) -> bool:
+        """Put merged files in the place of their inputs; False (they are dropped) if the head has lost those.
+
+        The checkpoint's content stays the same, so nothing depends on whether this survives a crash.
+        """
+        with self._mutex:
+            self._merges -= 1
+            head = self._head
+            merged = replace_files(head.files, plan.inputs, outputs) if head else None
+            if head is None or merged is None or head.savepoint is not None:
+                self._garbage.update(file.name for file in outputs)
+                self._clean_up()
+                return False
+            manifest = attrs.evolve(head, files=merged)
+            self.files.fault("checkpoint.merge.begin")
+            self.files.sync_dir(self.layout.state)
+            self._references.hold(manifest)  # stays held if the write fails: either manifest may be on the disk
+            self.files.write_atomic(self.layout.manifest_path(manifest.file_name), manifest.encode())
+            self.files.fault("checkpoint.merge.done")
+            self._manifests[manifest.file_name] = manifest
+            self._head = manifest
+            self._garbage.update(self._references.release(head))
+            self._clean_up()
+            return True
+
+    def abandon_merge(self, plan: MergePlan) -> None:
+        """Say that a plan will not be applied; its files are cleared away by the next `gc`."""
+        with self._mutex:
+            self._merges -= 1
+
+    def compact(self, full: bool = False) -> bool:
+        """Merge once if there are too many runs (or, `full`, into one without tombstones); whether it did.
+
+        The lock on the store is not held while merging: commits go on.
+        """
+        plan = self.plan_merge(full)
+        if plan is None:
+            return False
+        try:
+            outputs = plan.execute(self.files)
+        except BaseException:
+            self.abandon_merge(plan)
+            raise
+        return self.apply_merge(plan, outputs)
+
+    def gc(self) -> list[str]:
+        """Retire checkpoints beyond `retain`, and remove every file that nothing refers to; the names removed."""
+        with self._mutex:
+            self._check_open()
+            self._settle_doubts()
+            self._retire()
+            removed = []
+            for name in self.files.listdir(self.layout.manifests):
+                if name.endswith(SUFFIX + TEMPORARY_SUFFIX):
+                    self.files.unlink(self.layout.manifest_path(name))
+                    removed.append(name)
+            for name in self.files.listdir(self.layout.state):
+                if name not in self._references and not self._being_written(name):
+                    self._garbage.add(name)
+            removed += sorted(self._garbage)
+            self._collect()
+            self.cleanup_error = None
+            return removed
+
+    def close(self) -> None:
+        """Give the lock back. Checkpoints in progress are not committed; the next opening clears them away."""
+        with self._mutex:
+            self._pending.clear()
+            if self._lock.held:
+                try:
+                    self._settle_doubts()
+                finally:
+                    self._lock.release()
+
+    def __enter__(self) -> CheckpointStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Steps
+
+    def _write_manifest(self, manifest: Manifest) -> None:
+        """Write a new manifest. If that fails it may or may not be on the disk: it stays doubtful."""
+        name = manifest.file_name
+        data = manifest.encode()
+        self._references.hold(manifest)
+        before = self._doubtful.get(name)
+        if before is not None:
+            self._references.release(before)
+        self._doubtful[name] = manifest
+        self.files.write_atomic(self.layout.manifest_path(name), data)
+        self.files.fault("checkpoint.manifest.written")
+        del self._doubtful[name]
+        self._manifests[name] = manifest
+
+    def _settle_doubts(self, keep: str | None = None) -> None:
+        """Make sure that manifests whose writing failed are not on the disk."""
+        for name, manifest in list(self._doubtful.items()):
+            if name == keep:
+                continue
+            for left in (name, name + TEMPORARY_SUFFIX):
+                self._unlink_if_there(self.layout.manifest_path(left))
+            self.files.sync_dir(self.layout.manifests)
+            del self._doubtful[name]
+            self._references.release(manifest)
+
+    def _clean_up(self) -> None:
+        """Retire and collect after a change that has succeeded: a failure here is kept for `cleanup_error`,
+        and the work is done again the next time."""
+        try:
+            self._retire()
+            self._collect()
+            self.cleanup_error = None
+        except StorageError as error:
+            self.cleanup_error = error
+
+    def _retire(self) -> None:
+        for manifest in checkpoints_in(self._manifests)[: -self.options.retain]:
+            if manifest is not self._head:
+                self._remove_manifest(manifest)
+        self._forget_doomed()
+
+    def _remove_manifest(self, manifest: Manifest) -> None:
+        self._unlink_if_there(self.layout.manifest_path(manifest.file_name))
+        del self._manifests[manifest.file_name]
+        self._doomed.append(manifest)
+
+    def _forget_doomed(self) -> None:
+        """Once removed manifests cannot come back, release their files."""
+        if not self._doomed:
+            return
+        self.files.sync_dir(self.layout.manifests)
+        self.files.fault("checkpoint.manifests.removed")
+        while self._doomed:
+            self._garbage.update(self._references.release(self._doomed.pop()))
+
+    def _collect(self) -> None:
+        for name in sorted(self._garbage):
+            if name not in self._references:
+                self._unlink_if_there(self.layout.state_path(name))
+            self._garbage.discard(name)
+
+    def _unlink_if_there(self, path: str) -> None:
+        try:
+            self.files.unlink(path)
+        except MissingFileError:
+            pass
+
+    # Checks
+
+    def _check_open(self) -> None:
+        if not self._lock.held:
+            raise self._misuse("use", "the store has been closed")
+
+    def _check_key_groups(self, manifest: Manifest) -> None:
+        if manifest.key_groups != self.key_groups:
+            raise self._misuse(
+                "open", f"{manifest.label} has {manifest.key_groups} key groups, not {self.key_groups}"
+            )
+
+    def _check_present(self, file: StateFile, manifest: Manifest) -> None:
+        path = self.layout.state_path(file.name)
+        try:
+            size = self.files.size(path)
+        except MissingFileError as error:
+            raise CorruptionError(path, 0, f"file is missing, though {manifest.label} needs it") from error
+        if size != file.size:
+            at = min(size, file.size)
+            raise CorruptionError(path, at, f"file has {size} bytes; {manifest.label} expects {file.size}")
+
+    def _check_committable(self, pending: PendingCheckpoint, files: Sequence[StateFile]) -> None:
+        self._check_open()
+        if self._pending.get(pending.checkpoint) is not pending:
+            raise self._misuse("commit", f"checkpoint {pending.checkpoint} is not in progress")
+        newest = max((m.checkpoint for m in self._manifests.values()), default=0)
+        if pending.checkpoint <= newest:
+            reason = f"checkpoint {pending.checkpoint} was overtaken by {newest}; abort it"
+            raise self._misuse("commit", reason)
+        if len({file.name for file in files}) != len(files):
+            raise self._misuse("commit", "a file is listed twice")
+        for file in files:
+            path = self.layout.state_path(file.name)
+            if not pending.ticket.owns(file.name):
+                reason = f"{file.name} was not written for checkpoint {pending.checkpoint} of this opening"
+                raise self._misuse("commit", reason)
+            if file.entries and file.last_group >= self.key_groups:
+                reason = f"{file.name} has key group {file.last_group}, the store {self.key_groups} groups"
+                raise self._misuse("commit", reason)
+            with self.files.open_read(path) as handle:
+                footer = handle.pread(FOOTER.size, file.size - FOOTER.size)
+                whole = handle.size() == file.size and len(footer) == FOOTER.size
+                if not whole or FOOTER.unpack(footer)[-2] != file.footer_crc:
+                    raise CorruptionError(path, file.size - FOOTER.size, "file is not the one that was written")
+
+    def _being_written(self, name: str) -> bool:
+        parts = parse_file_name(name)
+        if parts is None:
+            return True  # not a name that we give: not ours to remove
+        checkpoint, token, label = parts
+        if token != self._token:
+            return False
+        return checkpoint in self._pending or (self._merges > 0 and label == MERGE_LABEL)
+
+    def _largest_set_aside(self) -> int:
+        names = self.files.listdir(self.layout.manifests)
+        numbers = [name[len("checkpoint-") :][:12] for name in names if name.endswith(SUFFIX + CORRUPT_SUFFIX)]
+        return max((int(number) for number in numbers if number.isdigit()), default=0)
+
+    def _misuse(self, operation: str, reason: str) -> StorageError:
+        return StorageError(self.layout.directory, operation, reason)

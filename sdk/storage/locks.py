@@ -1,0 +1,93 @@
+"""An advisory lock on a file (flock), which the kernel drops when the process that holds it dies."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import time
+import weakref
+from types import TracebackType
+
+from hornbeam.storage.errors import LockTimeoutError, storage_error
+
+_WAIT_FIRST_S = 0.0005
+_WAIT_MAX_S = 0.02
+
+_held: weakref.WeakSet[Lock] = weakref.WeakSet()
+
+
+class Lock:
+    """A held flock, shared or exclusive: released by `release`, the end of the `with` block or process death.
+
+    Two locks taken by one process on one path exclude each other like those of two processes. The file is
+    never removed: unlinking a lock file that others wait on would let two of them in. A forked child does not
+    inherit the lock (its copy of the descriptor is closed at once), so the parent's death frees it.
+    """
+
+    def __init__(self, path: str, fd: int) -> None:
+        self.path = path
+        self._fd = fd
+        _held.add(self)
+
+    @property
+    def held(self) -> bool:
+        """Whether this process still holds the lock."""
+        return self._fd >= 0
+
+    def release(self) -> None:
+        """Give the lock back; doing it twice is harmless."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __enter__(self) -> Lock:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def __del__(self) -> None:
+        self.release()
+
+
+def take_lock(path: str, exclusive: bool, timeout_s: float | None) -> Lock:
+    """Open (create) `path` and wait for the flock: for ever with None, not at all with 0."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise storage_error(error, path, "lock") from error
+    try:
+        _wait_for_flock(fd, path, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH, timeout_s)
+    except BaseException:
+        os.close(fd)
+        raise
+    return Lock(path, fd)
+
+
+def _wait_for_flock(fd: int, path: str, mode: int, timeout_s: float | None) -> None:
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    wait_s = _WAIT_FIRST_S
+    while True:
+        try:
+            fcntl.flock(fd, mode if deadline is None else mode | fcntl.LOCK_NB)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN):
+                raise storage_error(error, path, "lock") from error
+        assert deadline is not None
+        left_s = deadline - time.monotonic()
+        if left_s <= 0:
+            raise LockTimeoutError(path, "lock", f"held by somebody else; gave up after {timeout_s} s")
+        time.sleep(min(wait_s, left_s))
+        wait_s = min(wait_s * 2, _WAIT_MAX_S)
+
+
+def _drop_in_child() -> None:
+    for lock in list(_held):
+        lock.release()
+
+
+os.register_at_fork(after_in_child=_drop_in_child)

@@ -1,0 +1,84 @@
+"""The documented mistakes in a DoFn, found when a ParDo is made of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hornbeam.transforms.dofn import CallableDoFn, DoFn
+from hornbeam.transforms.restriction import RestrictionProvider, WatermarkEstimatorProvider
+from hornbeam.transforms.signature import DoFnSignature, MethodSignature
+from hornbeam.transforms.userstate import validate_stateful_dofn
+
+#: What a method that is called without an element cannot ask for.
+_OF_AN_ELEMENT = frozenset(
+    {
+        "element",
+        "timestamp",
+        "window",
+        "pane",
+        "key",
+        "windowed_value",
+        "state",
+        "timer",
+        "restriction",
+        "watermark_estimator",
+        "dynamic_timer_tag",
+    }
+)
+
+
+def validate_dofn(dofn: DoFn) -> DoFnSignature:
+    """The DoFn's signature, after the documented mistakes were looked for; ValueError or TypeError for one."""
+    kind = type(dofn)
+    name = kind.__name__
+    if not isinstance(dofn, CallableDoFn):
+        if kind.process is DoFn.process and not dofn._has_process_batch:
+            raise ValueError(f"The DoFn {name} must define process(self, element).")
+        if isinstance(kind.__dict__.get("process"), staticmethod | classmethod):
+            raise ValueError(f"{name}.process must be an ordinary method, not a static or class method.")
+    signature = dofn.signature()
+    for method in signature.methods():
+        _refuse_duplicates(name, method)
+    for method in (signature.setup, signature.start_bundle, signature.finish_bundle, signature.teardown):
+        for parameter in method.parameters:
+            if parameter.kind in _OF_AN_ELEMENT:
+                raise ValueError(
+                    f"{name}.{method.name} cannot ask for {parameter.param!r}: there is no element when it is called."
+                )
+    _check_splittable(signature, name)
+    if signature.is_stateful and not isinstance(dofn, CallableDoFn):
+        if signature.is_splittable:
+            raise ValueError(f"{name} uses a restriction and state or timers; a DoFn may do one or the other.")
+        validate_stateful_dofn(dofn)
+    return signature
+
+
+def _refuse_duplicates(name: str, method: MethodSignature) -> None:
+    seen: set[Any] = set()
+    for parameter in method.parameters:
+        if parameter.param is None or parameter.kind == "argument":
+            continue
+        if parameter.param in seen:
+            raise ValueError(f"{name}.{method.name} asks for {parameter.param!r} more than once.")
+        seen.add(parameter.param)
+
+
+def _check_splittable(signature: DoFnSignature, name: str) -> None:
+    if signature.restriction_param is None:
+        if signature.watermark_estimator_param is not None:
+            raise ValueError(
+                f"{name}.process asks for a watermark estimator but for no restriction; only a splittable DoFn "
+                "has one. Add a parameter with the default DoFn.RestrictionParam(provider)."
+            )
+        return
+    if not isinstance(signature.restriction_provider, RestrictionProvider):
+        raise ValueError(
+            f"{name}.process asks for a restriction, but there is no provider: write "
+            "DoFn.RestrictionParam(MyRestrictionProvider()), or make the DoFn itself a RestrictionProvider."
+        )
+    provider = signature.watermark_estimator_provider
+    if provider is not None and not isinstance(provider, WatermarkEstimatorProvider):
+        raise ValueError(
+            f"{name}.process asks for a watermark estimator, but there is no provider: write "
+            "DoFn.WatermarkEstimatorParam(MyProvider()), or make the DoFn itself a WatermarkEstimatorProvider."
+        )

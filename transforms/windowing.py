@@ -1,0 +1,127 @@
+"""How a PCollection is windowed: the window function, and when and how groupings of it fire."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hornbeam.graph.model import WindowingStrategy
+from hornbeam.transforms.trigger import (
+    AccumulationMode,
+    DefaultTrigger,
+    TriggerFn,
+    trigger_from_spec,
+    trigger_to_spec,
+)
+from hornbeam.transforms.window import (
+    GlobalWindows,
+    TimestampCombiner,
+    WindowFn,
+    windowfn_from_function,
+    windowfn_to_function,
+)
+from hornbeam.utils.timestamp import Duration, DurationTypes
+
+
+class Windowing:
+    """A window function with trigger, accumulation mode, timestamp combiner and allowed lateness.
+
+    A trigger other than the default one needs an accumulation mode, as there is no safe choice.
+    """
+
+    def __init__(
+        self,
+        windowfn: WindowFn,
+        triggerfn: TriggerFn | None = None,
+        accumulation_mode: AccumulationMode | int | str | None = None,
+        timestamp_combiner: TimestampCombiner | str | None = None,
+        allowed_lateness: DurationTypes = 0,
+        environment_id: str | None = None,
+    ) -> None:
+        if not isinstance(windowfn, WindowFn):
+            given = windowfn.__name__ if isinstance(windowfn, type) else repr(windowfn)
+            raise TypeError(f"Windowing needs a WindowFn, such as FixedWindows(60); it got {given}.")
+        if triggerfn is None:
+            triggerfn = DefaultTrigger()
+        if accumulation_mode is None:
+            if triggerfn != DefaultTrigger():
+                raise ValueError(
+                    f"The trigger {triggerfn!r} needs an accumulation mode: pass "
+                    "accumulation_mode=AccumulationMode.DISCARDING (each firing gives what came since the last) or "
+                    "AccumulationMode.ACCUMULATING (each firing gives all so far)."
+                )
+            accumulation_mode = AccumulationMode.DISCARDING
+        self.windowfn = windowfn
+        self.triggerfn = triggerfn
+        self.accumulation_mode: Any = accumulation_mode
+        self.allowed_lateness = Duration.of(allowed_lateness)
+        if self.allowed_lateness.micros < 0:
+            raise ValueError(f"allowed_lateness must not be negative; it is {allowed_lateness!r}.")
+        self.environment_id = environment_id
+        self.timestamp_combiner = TimestampCombiner(timestamp_combiner or TimestampCombiner.OUTPUT_AT_EOW)
+        self._is_default = (
+            type(windowfn) is GlobalWindows
+            and triggerfn == DefaultTrigger()
+            and self.accumulation_mode == AccumulationMode.DISCARDING
+            and self.timestamp_combiner == TimestampCombiner.OUTPUT_AT_EOW
+            and self.allowed_lateness.micros == 0
+        )
+
+    def is_default(self) -> bool:
+        """Whether this is what a new pipeline starts with: the global window, fired once at its end."""
+        return self._is_default
+
+    def to_graph(self) -> WindowingStrategy:
+        """The graph's form, still without the id of the window coder."""
+        return WindowingStrategy(
+            window_fn=windowfn_to_function(self.windowfn),
+            trigger=trigger_to_spec(self.triggerfn),
+            accumulation_mode=_mode_name(self.accumulation_mode),
+            timestamp_combiner=str(self.timestamp_combiner.name),
+            allowed_lateness_micros=self.allowed_lateness.micros,
+            merging=self.windowfn.is_merging(),
+        )
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        return type(self) is type(other) and self._parts() == other._parts()
+
+    def __hash__(self) -> int:
+        return hash((type(self.windowfn), self.accumulation_mode, self.timestamp_combiner))
+
+    def _parts(self) -> tuple[Any, ...]:
+        return (
+            self.windowfn,
+            self.triggerfn,
+            self.accumulation_mode,
+            self.timestamp_combiner,
+            self.allowed_lateness,
+            self.environment_id,
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"Windowing({self.windowfn!r}, {self.triggerfn!r}, {_mode_name(self.accumulation_mode)}, "
+            f"{self.timestamp_combiner.name}, allowed_lateness={self.allowed_lateness!r})"
+        )
+
+
+def _mode_name(mode: Any) -> str:
+    return "ACCUMULATING" if mode == AccumulationMode.ACCUMULATING else "DISCARDING"
+
+
+def windowing_from_graph(strategy: WindowingStrategy) -> Windowing:
+    """The Windowing that `Windowing.to_graph` wrote."""
+    return Windowing(
+        windowfn_from_function(strategy.window_fn),
+        trigger_from_spec(strategy.trigger),
+        AccumulationMode.ACCUMULATING
+        if strategy.accumulation_mode == "ACCUMULATING"
+        else AccumulationMode.DISCARDING,
+        TimestampCombiner[strategy.timestamp_combiner],
+        Duration(micros=strategy.allowed_lateness_micros),
+    )
+
+
+#: What every pipeline starts with.
+DEFAULT_WINDOWING = Windowing(GlobalWindows())
