@@ -14,7 +14,7 @@ test: $(READY) links
 lint: $(READY) links
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	cd .ns && ../$(BIN)/mypy --config-file ../pyproject.toml -p hornbeam
 
 check: lint
 	$(BIN)/python -m pytest

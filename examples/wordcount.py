@@ -27,8 +27,10 @@ def words_of_verse(line: str) -> list[str]:
 
 def run(argv: list[str] | None = None) -> list[tuple[str, int]]:
     """Runs the pipeline and gives the top words, most frequent first."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--input", default=str(KJV), help="file or glob to read; .gz and the like are unpacked")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--input", default=str(KJV), help="file or glob to read; .gz and the like are unpacked"
+    )
     parser.add_argument("--output", default="out/wordcount", help="prefix of the files to write")
     parser.add_argument("--top", type=int, default=10, help="how many words to show")
     args, pipeline_args = parser.parse_known_args(argv)

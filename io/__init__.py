@@ -6,8 +6,8 @@ To change what a source or a reader's range is, open `source`, `range_trackers`,
 splittable DoFns hold, `restriction`, `restriction_trackers`, `watermark_estimators`; a sink and the steps of a write,
 `sink`, `write`; files of any format, `filebasedsource`, `filebasedsink`, `read_all`, `shard_names`, `temporaries`;
 paths and globs, `filesystem`, `filesystems`, `localfilesystem`; compressed files, `compression`; text, `textio` and
-the `text_source`, `record_scanner`, `text_sink` behind it; files as elements, `fileio`. `iobase` is Beam's module
-path for the general parts.
+the `text_source`, `record_scanner`, `text_sink` behind it; files as elements, `fileio`, with `file_writes` and
+`file_naming`. `iobase` is Beam's module path for the general parts.
 """
 
 from hornbeam.io.filebasedsink import FileBasedSink

@@ -80,6 +80,11 @@ def resolve_compression(path: str, compression_type: str) -> str:
     return compression_type
 
 
+def ending_of(compression_type: str | None) -> str:
+    """The ending, with its dot, that tells the compression; empty for none."""
+    return next((suffix for suffix, kind in _SUFFIXES.items() if kind == compression_type), "")
+
+
 class _ZlibMember:
     """zlib's decompressor with the manners of bz2's and lzma's: it keeps its unread input itself."""
 

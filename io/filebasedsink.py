@@ -6,6 +6,7 @@ the end, so nobody sees a file that is not complete.
 
 from __future__ import annotations
 
+import reprlib
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -128,9 +129,17 @@ class FileBasedSink(Sink):
         self.write_encoded_record(file_handle, self.coder.encode(value))
 
     def write_records(self, file_handle: Any, values: Sequence[Any]) -> None:
-        """Write some values in order; a subclass may know a faster way."""
+        """Write some values in order; a subclass may know a faster way.
+
+        An error names the value, as it may be another one than the value that arrived last.
+        """
         for value in values:
-            self.write_record(file_handle, value)
+            try:
+                self.write_record(file_handle, value)
+            except Exception as error:
+                if len(values) > 1 and not isinstance(error, OSError):
+                    error.add_note(f"The element that could not be written is {reprlib.repr(value)}")
+                raise
 
     def write_encoded_record(self, file_handle: Any, encoded_value: bytes) -> None:
         """Write one value that the coder has encoded."""

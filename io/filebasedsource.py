@@ -97,15 +97,18 @@ class FileBasedSource(BoundedSource):
         if self._concat_source is None:
             pattern = self._pattern.get()
             files = FileSystems.match([pattern])[0].metadata_list
-            self._concat_source = ConcatSource(
-                [self.source_of_file(file) for file in files if file.size_in_bytes > 0]
-            )
+            self._concat_source = ConcatSource([self.source_of_file(file) for file in files])
         return self._concat_source
 
     def source_of_file(self, file: FileMetadata) -> SingleFileSource:
-        """The source of one file's records."""
+        """The source of one file's records.
+
+        What has no size is read to its end: it may be empty, or a pipe, or a device.
+        """
         compression = resolve_compression(file.path, self._compression_type)
-        splittable = self._splittable and compression == CompressionTypes.UNCOMPRESSED
+        splittable = (
+            self._splittable and compression == CompressionTypes.UNCOMPRESSED and file.size_in_bytes > 0
+        )
         return SingleFileSource(
             self, file.path, 0, file.size_in_bytes, splittable, self._min_bundle_size, file.size_in_bytes
         )

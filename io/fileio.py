@@ -8,14 +8,31 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from hornbeam.io.compression import CompressionTypes
-from hornbeam.io.filesystem import BeamIOError, FileMetadata
+from hornbeam.io.file_naming import default_file_naming, destination_prefix_naming, single_file_naming
+from hornbeam.io.file_writes import FileMetadata, FileResult, FileSink, TextSink, WriteToFiles
+from hornbeam.io.filesystem import BeamIOError
+from hornbeam.io.filesystem import FileMetadata as MatchedFile
 from hornbeam.io.filesystems import FileSystems
 from hornbeam.options.value_provider import ValueProvider
 from hornbeam.pvalue import PBegin, PCollection
 from hornbeam.transforms.core import Create, DoFn, ParDo
 from hornbeam.transforms.ptransform import PTransform
 
-__all__ = ["EmptyMatchTreatment", "MatchAll", "MatchFiles", "ReadMatches", "ReadableFile"]
+__all__ = [
+    "EmptyMatchTreatment",
+    "FileMetadata",
+    "FileResult",
+    "FileSink",
+    "MatchAll",
+    "MatchFiles",
+    "ReadMatches",
+    "ReadableFile",
+    "TextSink",
+    "WriteToFiles",
+    "default_file_naming",
+    "destination_prefix_naming",
+    "single_file_naming",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +59,7 @@ class EmptyMatchTreatment:
         )
 
 
-class MatchFiles(PTransform[PBegin, PCollection[FileMetadata]]):
+class MatchFiles(PTransform[PBegin, PCollection[MatchedFile]]):
     """The metadata of the files that match a pattern. Applied to the pipeline itself."""
 
     def __init__(
@@ -59,7 +76,7 @@ class MatchFiles(PTransform[PBegin, PCollection[FileMetadata]]):
         return pcoll.pipeline | Create([self._file_pattern]) | MatchAll(self._empty_match_treatment)
 
 
-class MatchAll(PTransform[PCollection[str], PCollection[FileMetadata]]):
+class MatchAll(PTransform[PCollection[str], PCollection[MatchedFile]]):
     """The metadata of the files that match each pattern of the input. BeamIOError for a match wrongly empty."""
 
     def __init__(self, empty_match_treatment: str = EmptyMatchTreatment.ALLOW) -> None:
@@ -79,7 +96,7 @@ class _Match(DoFn):
         super().__init__()
         self._empty_match_treatment = empty_match_treatment
 
-    def process(self, file_pattern: str | ValueProvider) -> list[FileMetadata]:
+    def process(self, file_pattern: str | ValueProvider) -> list[MatchedFile]:
         """The metadata of the files that match."""
         pattern = file_pattern.get() if isinstance(file_pattern, ValueProvider) else file_pattern
         found = FileSystems.match([pattern])[0].metadata_list
@@ -94,7 +111,7 @@ class _Match(DoFn):
 class ReadableFile:
     """A file that was found. It is opened, and decompressed as its ending says unless told otherwise, when read."""
 
-    def __init__(self, metadata: FileMetadata, compression: str | None = None) -> None:
+    def __init__(self, metadata: MatchedFile, compression: str | None = None) -> None:
         self.metadata = metadata
         self._compression = compression
 
@@ -153,7 +170,7 @@ class _ReadMatch(DoFn):
         self._compression = compression
         self._skip_directories = skip_directories
 
-    def process(self, file_metadata: FileMetadata | str) -> Iterator[ReadableFile]:
+    def process(self, file_metadata: MatchedFile | str) -> Iterator[ReadableFile]:
         """The file, unless it is a directory."""
         if isinstance(file_metadata, str):
             found = FileSystems.match([file_metadata])[0].metadata_list

@@ -81,11 +81,11 @@ class _ExpandIntoRanges(DoFn):
         """The parts of the files that the element names."""
         for file in self._files(getattr(element, "metadata", element)):
             kind = resolve_compression(file.path, self._compression_type)
-            if self._splittable and kind == CompressionTypes.UNCOMPRESSED:
+            if self._splittable and kind == CompressionTypes.UNCOMPRESSED and file.size_in_bytes > 0:
                 whole = OffsetRange(0, file.size_in_bytes)
                 for part in whole.split(self._desired_bundle_size, self._min_bundle_size):
                     yield file, part
-            elif file.size_in_bytes > 0:
+            else:
                 yield file, OffsetRange(0, OffsetRangeTracker.OFFSET_INFINITY)
 
     def _files(self, element: Any) -> list[FileMetadata]:

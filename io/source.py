@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from hornbeam.coders.coders import Coder
 
 
-class SourceSplitError(RuntimeError):
-    """A source could not say how to split."""
-
-
 class SourceBundle(NamedTuple):
     """A part of a source: read `source` from `start_position` to `stop_position`. Weights only compare."""
 

@@ -103,7 +103,12 @@ class TextSink(FileBasedSink):
         if type(self).write_encoded_record is not TextSink.write_encoded_record:
             super().write_records(file_handle, values)
             return
-        file_handle.write(self._joined(values))
+        try:
+            data = self._joined(values)
+        except Exception:
+            super().write_records(file_handle, values)  # one by one, to name the value at fault
+        else:
+            file_handle.write(data)
 
     def _joined(self, values: Sequence[Any]) -> bytes:
         assert self.coder is not None

@@ -10,6 +10,7 @@ from typing import Any
 from hornbeam.coders.coders import BytesCoder, Coder, StrUtf8Coder, TupleCoder
 from hornbeam.error import DataError
 from hornbeam.io.filebasedsource import FileBasedSource
+from hornbeam.io.filesystem import BeamIOError, file_error
 from hornbeam.io.record_scanner import RecordScanner
 from hornbeam.io.source import RangeTracker
 from hornbeam.options.value_provider import ValueProvider
@@ -118,13 +119,18 @@ class TextSource(FileBasedSource):
         """Runs of whole records of the range; the last may hold some that start beyond it."""
         start: int = tracker.start_position()
         stop: Callable[[], float] = tracker.stop_position
-        with self.open_file(path) as file:
-            scanner = RecordScanner(file, self._delimiter, self._escapechar)
-            scanner.skip_records(self._skip_header_lines)
-            if start > scanner.position and not scanner.seek_record(start, stop):
-                return
-            for position, chunk in scanner.chunks(stop):
-                yield scanner, position, chunk
+        try:
+            with self.open_file(path) as file:
+                scanner = RecordScanner(file, self._delimiter, self._escapechar)
+                scanner.skip_records(self._skip_header_lines)
+                if start > scanner.position and not scanner.seek_record(start, stop):
+                    return
+                for position, chunk in scanner.chunks(stop):
+                    yield scanner, position, chunk
+        except BeamIOError:
+            raise
+        except OSError as error:
+            raise file_error("read", path, error) from error
 
     def _bounds(self, scanner: RecordScanner, chunk: bytes) -> Iterator[tuple[int, int, int]]:
         """Start, end of content, and end of each record in the chunk."""

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 from hornbeam import nested
 from hornbeam.applied import AppliedPTransform, PipelineVisitor
 from hornbeam.display import HasDisplayData
+from hornbeam.error import OptionError
 from hornbeam.graph.model import Graph
 from hornbeam.options.pipeline_options import PipelineOptions, StandardOptions, TypeOptions
+from hornbeam.options.pipeline_options_validator import PipelineOptionsValidator
 from hornbeam.pvalue import DoOutputsTuple, PBegin, PCollection, PDone, PValue
 from hornbeam.resources import merge_resource_hints, resource_hints_from_options
 from hornbeam.translation import GraphParts, StepContext, graph_parts_of, translate
-from hornbeam.type_inference import infer_types
+from hornbeam.type_inference import infer_types, require_type
 
 if TYPE_CHECKING:
     from hornbeam.runners.runner import PipelineResult
@@ -90,15 +92,20 @@ class Pipeline(HasDisplayData):
         self._runner = runner
         self._display_data = dict(display_data or {})
         types = self._options.view_as(TypeOptions)
-        self._type_check = bool(getattr(types, "pipeline_type_check", True))
-        self._allow_unsafe_triggers = bool(getattr(types, "allow_unsafe_triggers", False))
-        self._auto_unique_labels = bool(
-            getattr(self._options.view_as(StandardOptions), "auto_unique_labels", False)
-        )
+        self._type_check = bool(types.pipeline_type_check)
+        self._types_required = types.type_check_strictness == "ALL_REQUIRED"
+        self._allow_unsafe_triggers = bool(types.allow_unsafe_triggers)
+        self._runtime_type_check = bool(types.runtime_type_check)
+        self._allow_non_deterministic_keys = bool(types.allow_non_deterministic_key_coders)
+        standard = self._options.view_as(StandardOptions)
+        self._auto_unique_labels = bool(standard.auto_unique_labels)
         root = AppliedPTransform(None, None, "", resource_hints=resource_hints_from_options(self._options))
         self.transforms_stack: list[AppliedPTransform] = [root]
         self.applied_labels: set[str] = set()
         self._error_handlers: list[ErrorHandler] = []
+        chosen = runner or standard.runner
+        if isinstance(chosen, str) and chosen.lower() != "directrunner":
+            _ = self.runner  # A name that nobody knows is an error here; the usual one is loaded when it is needed.
 
     @property
     def options(self) -> PipelineOptions:
@@ -109,6 +116,16 @@ class Pipeline(HasDisplayData):
     def allow_unsafe_triggers(self) -> bool:
         """Whether triggers that may lose data are let through (`--allow_unsafe_triggers`)."""
         return self._allow_unsafe_triggers
+
+    @property
+    def allow_non_deterministic_keys(self) -> bool:
+        """Whether keys may have coders that are not deterministic (`--allow_non_deterministic_key_coders`)."""
+        return self._allow_non_deterministic_keys
+
+    @property
+    def runtime_type_check(self) -> bool:
+        """Whether declared types are checked for every element (`--runtime_type_check`)."""
+        return self._runtime_type_check
 
     @property
     def runner(self) -> Any:
@@ -186,6 +203,8 @@ class Pipeline(HasDisplayData):
             step.result = self._adopt(step, result)
             if self._type_check:
                 infer_types(step)
+                if self._types_required and parent.is_root:
+                    require_type(step)
                 transform.type_check_outputs(step.result)
             graph_parts_of(step)
         except BaseException:
@@ -217,6 +236,13 @@ class Pipeline(HasDisplayData):
     def _check_inputs(self, main_input: Any, transform: PTransform[Any, Any], full_label: str) -> None:
         """ValueError unless every input and side input belongs to this pipeline and holds data."""
         sides = [side.pcoll for side in transform.side_inputs]
+        for side in sides:
+            if side.windowing.windowfn.is_merging():
+                self.applied_labels.discard(full_label)
+                raise ValueError(
+                    f"The side input {side} of {full_label!r} has windows that merge ({side.windowing.windowfn!r}), so "
+                    "no window of the main input tells which one goes with it. Apply beam.WindowInto to it first."
+                )
         for value in (*nested.leaves(main_input), *sides):
             if isinstance(value, PDone):
                 self.applied_labels.discard(full_label)
@@ -281,6 +307,11 @@ class Pipeline(HasDisplayData):
                 "the transforms."
             )
 
+    @staticmethod
+    def merge_compatible_environments(proto: Graph) -> Graph:
+        """The graph as it is: all its steps run in one environment."""
+        return proto
+
     def runner_implemented_transforms(self) -> frozenset[str]:
         """URNs that the runner wants to see unexpanded; none of ours."""
         return frozenset()
@@ -292,6 +323,9 @@ class Pipeline(HasDisplayData):
         """
         for error_handler in self._error_handlers:
             error_handler.verify_closed()
+        errors = PipelineOptionsValidator(self._options, self.runner).validate()
+        if errors:
+            raise OptionError("The pipeline's options have mistakes:\n" + "\n".join(errors))
         result: PipelineResult = self.runner.run(self.to_graph(), self._options)
         return result
 
@@ -306,7 +340,7 @@ class Pipeline(HasDisplayData):
     ) -> None:
         if exc_type is None:
             self.result = self.run()
-            if not getattr(self._options.view_as(StandardOptions), "no_wait_until_finish", False):
+            if not self._options.view_as(StandardOptions).no_wait_until_finish:
                 self.result.wait_until_finish()
 
     def __reduce__(self) -> Any:

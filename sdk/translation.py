@@ -23,6 +23,7 @@ from hornbeam.user_code import pickle_user_code
 
 if TYPE_CHECKING:
     from hornbeam.applied import AppliedPTransform
+    from hornbeam.pipeline import Pipeline
     from hornbeam.pvalue import PCollection
     from hornbeam.transforms.windowing import Windowing
 
@@ -42,6 +43,11 @@ class StepContext:
 
     label: str
     step: AppliedPTransform
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The pipeline of a step that has an input."""
+        return self.step.inputs[0].pipeline
 
     def pickle(self, value: Any) -> bytes:
         """The pickled user code of the step; an error that names the step when it cannot be pickled."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from hornbeam.pvalue import DoOutputsTuple, PCollection, TaggedOutput
 from hornbeam.typehints import typehints
+from hornbeam.typehints.decorators import TypeCheckError
 from hornbeam.utils.windowed_value import WindowedValue
 
 if TYPE_CHECKING:
@@ -14,9 +15,8 @@ if TYPE_CHECKING:
 
 def infer_types(step: AppliedPTransform) -> None:
     """Give the step's main output a type when it has none yet."""
-    result = step.result
-    main = result[None] if isinstance(result, DoOutputsTuple) else result
-    if not isinstance(main, PCollection) or not knows_nothing(main.element_type):
+    main = _main_output(step)
+    if main is None or not knows_nothing(main.element_type):
         return
     types = [pcoll.element_type for pcoll in step.inputs]
     input_type = typehints.make_union(types) if types else typehints.Any
@@ -37,6 +37,22 @@ def _of_elements(hint: Any) -> Any:
     """Any for an output that says more than its value (a TimestampedValue, say): the element is what is in it."""
     wraps = hint in (WindowedValue, TaggedOutput) or getattr(hint, "wraps_an_element", False)
     return typehints.Any if wraps else hint
+
+
+def require_type(step: AppliedPTransform) -> None:
+    """TypeCheckError when the type of the step's main output is not known (`--type_check_strictness=ALL_REQUIRED`)."""
+    main = _main_output(step)
+    if main is not None and knows_nothing(main.element_type):
+        raise TypeCheckError(
+            f"Type checks are strict, and no output type is known of {step.full_label!r}. Declare it with "
+            "with_output_types(...) or annotate its function."
+        )
+
+
+def _main_output(step: AppliedPTransform) -> PCollection[Any] | None:
+    result = step.result
+    main = result[None] if isinstance(result, DoOutputsTuple) else result
+    return main if isinstance(main, PCollection) else None
 
 
 def knows_nothing(hint: Any) -> bool:

@@ -2,7 +2,7 @@
 
 It is the oracle of the property tests, so it is written to be read, not to be fast: every element is a
 WindowedValue, every pcollection a list of them, and no code is shared with the runners. It knows bounded
-pipelines without state, timers or splittable DoFns, that group under the default trigger; for anything else
+pipelines without state, timers or splittable DoFns, whose windows fire once, at their end; for anything else
 it raises Unsupported.
 """
 
@@ -17,7 +17,7 @@ from reference_dofn import LivingDoFn, Output, Unsupported, meaning
 
 from hornbeam.coders import coders
 from hornbeam.graph import urns
-from hornbeam.graph.model import Graph, Transform
+from hornbeam.graph.model import Graph, Spec, Transform
 from hornbeam.pvalue import EmptySideInput
 from hornbeam.transforms.pardo import SideInputRef
 from hornbeam.transforms.window import (
@@ -175,8 +175,10 @@ class _Interpreter:
         """For each key and window the key and its values. Keys are the same if their encodings are."""
         (input_id,) = transform.main_inputs().values()
         strategy = self.graph.windowings[self.graph.pcollections[input_id].windowing]
-        if strategy.trigger.get("type") != "default":
-            raise Unsupported(f"{transform.label}: the reference interpreter knows the default trigger only.")
+        if not _fires_once(strategy.trigger):
+            raise Unsupported(
+                f"{transform.label}: the reference interpreter fires each window once, at its end."
+            )
         window_fn, key_coder = self.window_fn(input_id), self.key_coder(input_id)
         by_key: dict[bytes, Elements] = collections.defaultdict(list)
         for element in exploded(self.elements[input_id]):
@@ -198,13 +200,14 @@ class _Interpreter:
     def combine_grouped_values(self, transform: Transform) -> dict[str, Elements]:
         """Each key with the combination of its values."""
         payload = cloudpickle.loads(transform.payload)
-        payload.fn.setup(*payload.args, **payload.kwargs)
+        around: tuple[Any, Any] = ((), {}) if transform.side_inputs else (payload.args, payload.kwargs)
+        payload.fn.setup(*around[0], **around[1])
         out: Elements = []
         for element in exploded(self.input(transform)):
             key, values = element.value
             args, kwargs = self.arguments(transform, payload, element)
             out.append(element.with_value((key, payload.fn.apply(values, *args, **kwargs))))
-        payload.fn.teardown(*payload.args, **payload.kwargs)
+        payload.fn.teardown(*around[0], **around[1])
         return {"out": out}
 
     # Side inputs.
@@ -246,6 +249,13 @@ class _Interpreter:
             case "AsSingleton":
                 raise ValueError(f"{transform.label}: a singleton has {len(values)} values in {window}.")
         raise Unsupported(f"{transform.label}: the reference interpreter knows no view {side.view}.")
+
+
+def _fires_once(trigger: Spec) -> bool:
+    """Whether bounded data under the trigger fires once: when the watermark passes the end of the window."""
+    if trigger["type"] == "repeatedly":
+        return _fires_once(trigger["underlying"])
+    return trigger["type"] in ("default", "after_watermark") and not trigger.get("early")
 
 
 def _bundles(elements: Elements, size: int) -> Iterator[Elements]:

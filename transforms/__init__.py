@@ -5,7 +5,7 @@ files of one noun each, under Beam's module paths. To change how a ParDo is writ
 may ask for, `dofn_params` and `signature`; windows, `window`; combiners, their own files.
 """
 
-from hornbeam.transforms import combiners
+from hornbeam.transforms import combiners, core, error_handling, trigger, userstate, util, window
 from hornbeam.transforms.core import (
     CombineFn,
     CombineGlobally,
@@ -33,7 +33,7 @@ from hornbeam.transforms.core import (
     Windowing,
     WithTimestamps,
 )
-from hornbeam.transforms.ptransform import PTransform, label_from_callable, ptransform_fn
+from hornbeam.transforms.ptransform import PTransform, annotate_yaml, label_from_callable, ptransform_fn
 from hornbeam.transforms.stats import ApproximateQuantiles, ApproximateUnique
 from hornbeam.transforms.timeutil import TimeDomain
 from hornbeam.transforms.util import (
@@ -61,6 +61,12 @@ from hornbeam.typehints.decorators import WithTypeHints
 
 __all__ = [
     "combiners",
+    "core",
+    "error_handling",
+    "trigger",
+    "userstate",
+    "util",
+    "window",
     "ApproximateQuantiles",
     "ApproximateUnique",
     "BatchElements",
@@ -110,6 +116,7 @@ __all__ = [
     "WithKeys",
     "WithTimestamps",
     "WithTypeHints",
+    "annotate_yaml",
     "label_from_callable",
     "ptransform_fn",
 ]

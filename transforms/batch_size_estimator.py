@@ -18,6 +18,8 @@ from hornbeam.metrics import Metrics
 GROWTH_MAX = 2
 #: How many timings are remembered; half of them are dropped, by chance, when there are more.
 TIMINGS_MAX = 100
+#: So many timings are taken at the sizes aimed for; only then sizes are varied.
+TIMINGS_BEFORE_VARYING = 10
 _FIXED_MIN = 1e-10
 _PER_ELEMENT_MIN = 1e-20
 
@@ -134,8 +136,8 @@ class BatchSizeEstimator:
 
     def _varied(self, size: float) -> float:
         """A size near the ideal, so that the line is fitted over a range of sizes."""
-        if self._variance and len(self._timings) % 2:
-            return size * (1 - self._variance * random.random())
+        if self._variance and len(self._timings) > TIMINGS_BEFORE_VARYING:
+            return size * (1 + self._variance * (2 * random.random() - 1))
         return size
 
     def _thin_timings(self) -> None:

@@ -83,6 +83,18 @@ class BatchElements(PTransform[Any, Any]):
         return pcoll | ParDo(fn).with_input_types(T).with_output_types(List[T])
 
 
+class _Batch:
+    """A batch that is being filled. `size` is the sum of its elements' sizes."""
+
+    __slots__ = ("bucket", "elements", "size", "window")
+
+    def __init__(self, window: BoundedWindow, bucket: int) -> None:
+        self.window = window
+        self.bucket = bucket
+        self.elements: list[Any] = []
+        self.size = 0
+
+
 class BatchingDoFn(DoFn):
     """Collects the elements of a bundle by window (and length bucket), and gives out full batches."""
 
@@ -96,41 +108,53 @@ class BatchingDoFn(DoFn):
         self._estimator = estimator
         self._element_size_fn = element_size_fn
         self._bucket_fn = bucket_fn
-        self._batches: dict[tuple[BoundedWindow, int], list[Any]] = {}
-        self._sizes: dict[tuple[BoundedWindow, int], int] = {}
+        self._open: dict[tuple[BoundedWindow, int], _Batch] = {}
+        self._last: _Batch | None = None
         self._target = 0
 
     def start_bundle(self) -> None:
         """Nothing collected; the first batch pays for what the bundle sets up, so it is not learned from."""
-        self._batches = {}
-        self._sizes = {}
+        self._open = {}
+        self._last = None
         self._target = self._estimator.next_batch_size()
         self._estimator.ignore_next_timing()
 
     def process(self, element: Any, window: Any = DoFn.WindowParam) -> Iterator[WindowedValue[list[Any]]]:
         """Add to the batch of the window; give out what is full."""
-        place = (window, self._bucket_fn(element) if self._bucket_fn else 0)
+        bucket = self._bucket_fn(element) if self._bucket_fn else 0
         size = self._element_size_fn(element) if self._element_size_fn else 1
-        held = self._sizes.get(place, 0)
-        if held and held + size > self._target:
-            yield from self._give_out(place)
-        self._batches.setdefault(place, []).append(element)
-        self._sizes[place] = self._sizes.get(place, 0) + size
-        if self._sizes[place] >= self._target:
-            yield from self._give_out(place)
-        elif len(self._batches) > LIVE_WINDOWS_MAX and self._bucket_fn is None:
-            yield from self._give_out(max(self._sizes, key=lambda place: self._sizes[place]))
+        batch = self._batch_of(window, bucket)
+        if batch.elements and batch.size + size > self._target:
+            yield from self._give_out(batch)
+            batch = self._batch_of(window, bucket)
+        batch.elements.append(element)
+        batch.size += size
+        if batch.size >= self._target:
+            yield from self._give_out(batch)
+        elif len(self._open) > LIVE_WINDOWS_MAX and self._bucket_fn is None:
+            yield from self._give_out(max(self._open.values(), key=lambda batch: batch.size))
 
     def finish_bundle(self) -> Iterator[WindowedValue[list[Any]]]:
         """Give out the rest, full or not."""
-        for place in list(self._batches):
-            yield from self._give_out(place)
+        for batch in list(self._open.values()):
+            yield from self._give_out(batch)
 
-    def _give_out(self, place: tuple[BoundedWindow, int]) -> Iterator[WindowedValue[list[Any]]]:
-        batch = self._batches.pop(place)
-        size = self._sizes.pop(place)
-        with self._estimator.record_time(size):
-            yield _in_window(batch, place[0])
+    def _batch_of(self, window: BoundedWindow, bucket: int) -> _Batch:
+        """The open batch for a window and bucket, which mostly is that of the element before."""
+        last = self._last
+        if last is not None and (last.window is window or last.window == window) and last.bucket == bucket:
+            return last
+        batch = self._open.get((window, bucket))
+        if batch is None:
+            batch = self._open[window, bucket] = _Batch(window, bucket)
+        self._last = batch
+        return batch
+
+    def _give_out(self, batch: _Batch) -> Iterator[WindowedValue[list[Any]]]:
+        del self._open[batch.window, batch.bucket]
+        self._last = None
+        with self._estimator.record_time(batch.size):
+            yield _in_window(batch.elements, batch.window)
         self._target = self._estimator.next_batch_size()
 
 

@@ -262,7 +262,8 @@ class CombineGlobally(PTransform[Any, Any]):
         if not self.has_defaults:
             return combined
         self._check_default(pcoll)
-        give_one = Map(_OneOrDefault(self.fn), AsList(combined), *self.args, **self.kwargs)
+        default = _OneOrDefault(self.fn, self._has_side_inputs())
+        give_one = Map(default, AsList(combined), *self.args, **self.kwargs)
         return (
             pcoll.pipeline
             | "DoOnce" >> Create([None])
@@ -274,10 +275,12 @@ class CombineGlobally(PTransform[Any, Any]):
         return self.infer_output_type(value_type) if knows_nothing(declared) else declared
 
     def _view(self, combined: PCollection[Any]) -> AsSingleton:
-        deferred = any(isinstance(a, AsSideInput) for a in (*self.args, *self.kwargs.values()))
-        if not self.has_defaults or deferred:
+        if not self.has_defaults or self._has_side_inputs():
             return AsSingleton(combined)
-        return AsSingleton(combined, default_value=_default(self.fn, self.args, self.kwargs))
+        return AsSingleton(combined, default_value=_default(self.fn, False, self.args, self.kwargs))
+
+    def _has_side_inputs(self) -> bool:
+        return any(isinstance(argument, AsSideInput) for argument in (*self.args, *self.kwargs.values()))
 
     def _check_default(self, pcoll: PCollection[Any]) -> None:
         if not isinstance(pcoll.windowing.windowfn, GlobalWindows):
@@ -303,24 +306,29 @@ def _value(pair: tuple[Any, Any]) -> Any:
     return pair[1]
 
 
-def _default(fn: CombineFn, args: Iterable[Any], kwargs: Mapping[str, Any]) -> Any:
-    """The result for no values."""
-    fn.setup(*args, **kwargs)
+def _default(fn: CombineFn, has_side_inputs: bool, args: Iterable[Any], kwargs: Mapping[str, Any]) -> Any:
+    """The result for no values.
+
+    Setup and teardown get the arguments too, unless there are side inputs among them: these are for single windows.
+    """
+    around: tuple[Iterable[Any], Mapping[str, Any]] = ((), {}) if has_side_inputs else (args, kwargs)
+    fn.setup(*around[0], **around[1])
     try:
         return fn.apply([], *args, **kwargs)
     finally:
-        fn.teardown(*args, **kwargs)
+        fn.teardown(*around[0], **around[1])
 
 
 class _OneOrDefault:
     """The combined value, or the result for no values when there is none."""
 
-    def __init__(self, fn: CombineFn) -> None:
+    def __init__(self, fn: CombineFn, has_side_inputs: bool) -> None:
         self.fn = fn
+        self.has_side_inputs = has_side_inputs
 
     def __call__(self, unused_none: None, combined: list[Any], *args: Any, **kwargs: Any) -> Any:
         if not combined:
-            return _default(self.fn, args, kwargs)
+            return _default(self.fn, self.has_side_inputs, args, kwargs)
         if len(combined) > 1:
             raise ValueError(f"A global combine gave {len(combined)} values for one window: {combined!r}.")
         return combined[0]

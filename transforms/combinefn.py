@@ -31,7 +31,7 @@ class CombineFn(WithTypeHints, HasDisplayData):
         return type(self).__name__
 
     def setup(self, *args: Any, **kwargs: Any) -> None:
-        """Called once for each copy, before anything else."""
+        """Called once for each copy, before anything else; without arguments when there are side inputs among them."""
 
     def create_accumulator(self, *args: Any, **kwargs: Any) -> Any:
         """The accumulator of no values."""

@@ -18,7 +18,8 @@ from typing import Any, TypeVar
 from hornbeam import typehints
 from hornbeam.coders import Coder, registry
 from hornbeam.error import TransformError
-from hornbeam.transforms.core import DoFn, GroupByKey, ParDo
+from hornbeam.transforms.core import DoFn, ParDo
+from hornbeam.transforms.group import GroupByKey, key_and_value_types
 from hornbeam.transforms.ptransform import PTransform
 from hornbeam.typehints import Tuple
 
@@ -85,7 +86,7 @@ class GroupByEncryptedKey(PTransform[Any, Any]):
 
     def expand(self, pcoll: Any) -> Any:
         """Encrypt, group by the keys' HMAC, decrypt."""
-        key_type, value_type = _pair_types(pcoll.element_type)
+        key_type, value_type = key_and_value_types(pcoll.element_type)
         key_coder = registry.get_coder(key_type).as_deterministic_coder(self.label)
         value_coder = registry.get_coder(value_type)
         encrypt = ParDo(_Encrypt(self._hmac_key, key_coder, value_coder)).with_input_types(Tuple[K, V])
@@ -149,9 +150,3 @@ class _Decrypt(DoFn):
 
 def _cipher(key: bytes) -> Any:
     return importlib.import_module("cryptography.fernet").Fernet(key)
-
-
-def _pair_types(element_type: Any) -> tuple[Any, Any]:
-    """The types of key and value, Any where they are not known."""
-    parts = getattr(element_type, "tuple_types", None) or getattr(element_type, "__args__", None) or ()
-    return tuple(parts) if len(parts) == 2 else (Any, Any)

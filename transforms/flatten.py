@@ -38,10 +38,14 @@ class Flatten(PTransform[Any, Any]):
         return tuple(map(change, self._input_leaves(pvalueish)))
 
     def prepare_input(self, pvalueish: Any) -> Any:
-        """The PCollections as a tuple."""
-        return tuple(
-            item for item in self._input_leaves(pvalueish) if not isinstance(item, Pipeline | PBegin)
-        )
+        """The PCollections as a tuple; a pipeline among them is kept for when there is nothing else."""
+        pcolls = []
+        for item in self._input_leaves(pvalueish):
+            if isinstance(item, Pipeline | PBegin):
+                self.pipeline = item.pipeline if isinstance(item, PBegin) else item
+            else:
+                pcolls.append(item)
+        return tuple(pcolls)
 
     def expand(self, pcolls: Any) -> PCollection[Any]:
         """A primitive."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hornbeam.graph import urns
-from hornbeam.options.pipeline_options import TypeOptions
 from hornbeam.pvalue import DoOutputsTuple, PCollection, PValue
+from hornbeam.transforms.dofn import DoFn
 from hornbeam.transforms.ptransform import GraphParts, PTransform, StepContext
 from hornbeam.transforms.trigger import DataLossReason, DefaultTrigger
 from hornbeam.transforms.window import GlobalWindows
@@ -18,10 +18,11 @@ from hornbeam.type_inference import knows_nothing
 from hornbeam.typehints import typehints
 from hornbeam.typehints.constraint import hint_name
 from hornbeam.typehints.decorators import TypeCheckError
+from hornbeam.utils.windowed_value import WindowedValue
 
 _LOG = logging.getLogger(__name__)
 
-__all__ = ["GroupByKey", "check_pairs", "key_and_value_types"]
+__all__ = ["GroupByKey", "check_pairs", "key_and_value_types", "require_deterministic_keys"]
 
 
 class GroupByKey(PTransform[Any, Any]):
@@ -35,15 +36,26 @@ class GroupByKey(PTransform[Any, Any]):
     [('a', [1, 3]), ('b', [2])]
     """
 
+    class ReifyWindows(DoFn):
+        """Gives (key, WindowedValue of the value) for each pair, with its time and window."""
+
+        def process(
+            self, element: Any, window: Any = DoFn.WindowParam, timestamp: Any = DoFn.TimestampParam
+        ) -> Iterator[tuple[Any, WindowedValue]]:
+            """One pair; TypeError for an element that is none."""
+            try:
+                key, value = element
+            except TypeError:
+                raise TypeError(f"GroupByKey needs (key, value) pairs; it got {element!r:.80}.") from None
+            yield key, WindowedValue(value, timestamp, (window,))
+
     def expand(self, pcoll: Any) -> PCollection[Any]:
         """A primitive. ValueError when its result would never come, or may lose data."""
         if not isinstance(pcoll, PCollection):
             advice = "Choose one of its outputs." if isinstance(pcoll, DoOutputsTuple) else ""
             raise TypeError(f"{self.label!r} needs one PCollection of pairs; it got {pcoll!r}. {advice}")
         self._check_firing(pcoll)
-        if not pcoll.pipeline.options.view_as(TypeOptions).allow_non_deterministic_key_coders:
-            pcoll.requires_deterministic_key_coder = pcoll.pipeline.current_label
-            coder_of(pcoll)  # An error for keys without a deterministic coder belongs here.
+        require_deterministic_keys(pcoll)
         return PCollection.from_(pcoll)
 
     def _check_firing(self, pcoll: PCollection[Any]) -> None:
@@ -106,6 +118,13 @@ class GroupByKey(PTransform[Any, Any]):
     def to_graph_parts(self, context: StepContext) -> GraphParts:
         """A GROUP_BY_KEY."""
         return GraphParts(urns.GROUP_BY_KEY)
+
+
+def require_deterministic_keys(pcoll: PCollection[Any]) -> None:
+    """Have the keys encoded so that equal ones are equal bytes; an error that names the step when they cannot be."""
+    if not pcoll.pipeline.allow_non_deterministic_keys:
+        pcoll.requires_deterministic_key_coder = pcoll.pipeline.current_label
+        coder_of(pcoll)  # The error belongs here, not to the graph.
 
 
 def check_pairs(name: str, pcoll: PCollection[Any], label: str) -> None:

@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from hornbeam import nested
 from hornbeam.pvalue import AsSideInput, PCollection
 from hornbeam.type_inference import knows_nothing
 from hornbeam.typehints import typehints
 from hornbeam.typehints.constraint import hint_name
 from hornbeam.typehints.decorators import IOTypeHints, TypeCheckError
+from hornbeam.typehints.pcoll_hints import inner_of_pcollection
 from hornbeam.typehints.trivial_inference import infer_return_type
 
 if TYPE_CHECKING:
@@ -22,6 +25,25 @@ if TYPE_CHECKING:
 def callable_hints(fn: Callable[..., Any]) -> IOTypeHints | None:
     """The hints that a function's annotations give; None without any."""
     return IOTypeHints.from_callable(fn)
+
+
+def expand_hints(expand: Callable[..., Any]) -> IOTypeHints | None:
+    """The element types that the annotations of an expand method give: of `PCollection[T]`, and nothing else."""
+    if not getattr(expand, "__annotations__", None):
+        return None
+    hints = IOTypeHints.from_callable(expand)
+    if hints is None:
+        return None
+    kept = attrs.evolve(
+        hints,
+        input_types=hints.input_types if _of_pcollection(hints.input_types) else None,
+        output_types=hints.output_types if _of_pcollection(hints.output_types) else None,
+    )
+    return kept.strip_pcoll() if kept else None
+
+
+def _of_pcollection(side: Any) -> bool:
+    return bool(side and side[0]) and inner_of_pcollection(side[0][0]) is not None
 
 
 def return_type(fn: Callable[..., Any], input_type: Any) -> Any:

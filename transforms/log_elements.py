@@ -74,7 +74,7 @@ class _LogElementsFn(DoFn):
         """Write the line, then pass the element on."""
         parts = [f"{self.prefix}{element}"]
         if self.with_timestamp:
-            parts.append(f"timestamp={self._time(timestamp)}")
+            parts.append(f"timestamp={self._time(timestamp, quoted=True)}")
         if self.with_window:
             parts.append(f"window(start={self._time(window.start)}, end={self._time(window.end)})")
         if self.with_pane_info:
@@ -86,10 +86,11 @@ class _LogElementsFn(DoFn):
             _LOGGER.log(self.level, "%s", line)
         yield element
 
-    def _time(self, timestamp: Timestamp) -> str:
+    def _time(self, timestamp: Timestamp, quoted: bool = False) -> str:
         if self.use_epoch_time:
             return format(timestamp.micros / 1_000_000, ".6f").rstrip("0").rstrip(".")
         try:
-            return repr(timestamp.to_rfc3339())
+            text = timestamp.to_rfc3339()
         except (ValueError, OverflowError):  # the ends of time lie outside the calendar
             return repr(timestamp)
+        return repr(text) if quoted else text

@@ -12,10 +12,12 @@ from hornbeam.graph import urns
 from hornbeam.pvalue import DoOutputsTuple, PBegin, PCollection
 from hornbeam.transforms.dofn import CallableDoFn, DoFn, DoFnSignature
 from hornbeam.transforms.dofn_validation import validate_dofn
+from hornbeam.transforms.group import check_pairs, require_deterministic_keys
 from hornbeam.transforms.hints import argument_type, check_type
 from hornbeam.transforms.labels import label_from_callable
 from hornbeam.transforms.ptransform import GraphParts, PTransform, PTransformWithSideInputs, StepContext
 from hornbeam.transforms.sideinputs import SideInputRef, side_input_refs
+from hornbeam.transforms.type_checked_dofn import TypeCheckedDoFn
 from hornbeam.typehints.decorators import IOTypeHints
 
 if TYPE_CHECKING:
@@ -84,9 +86,6 @@ class ParDo(PTransformWithSideInputs):
 
     def _check_call(self) -> None:
         """TypeError when the arguments certainly do not fit the function."""
-        fn = self.signature.fn
-        if fn is not None and hasattr(fn, "__wrapped__"):
-            return  # A wrapper may take other arguments than the function whose signature it shows.
         try:
             self.signature.process.bind(self.args, self.kwargs)
         except TypeError as error:
@@ -107,7 +106,9 @@ class ParDo(PTransformWithSideInputs):
 
     def default_type_hints(self) -> IOTypeHints:
         """The DoFn's."""
-        return self.dofn.get_type_hints()
+        hints: IOTypeHints = self.__dict__.get("_dofn_hints") or self.dofn.get_type_hints()
+        self.__dict__["_dofn_hints"] = hints
+        return hints
 
     def infer_output_type(self, input_type: Any) -> Any:
         """What the DoFn infers."""
@@ -115,6 +116,9 @@ class ParDo(PTransformWithSideInputs):
 
     def type_check_inputs(self, pvalueish: Any) -> None:
         """TypeCheckError when the element, or an argument, certainly has not the declared type."""
+        if isinstance(pvalueish, PCollection) and (self.signature.is_stateful or self.signature.takes_key):
+            what = "A DoFn with state or timers" if self.signature.is_stateful else "DoFn.KeyParam"
+            check_pairs(what, pvalueish, pvalueish.pipeline.current_label)
         hints = self.get_type_hints()
         if not hints.input_types or not isinstance(pvalueish, PCollection):
             return
@@ -154,7 +158,10 @@ class ParDo(PTransformWithSideInputs):
 
     def expand(self, pcoll: Any) -> Any:
         """One PCollection, unbounded when an element may have output without end."""
-        return PCollection.from_(self._checked_input(pcoll), self._is_bounded(pcoll))
+        pcoll = self._checked_input(pcoll)
+        if self.signature.is_stateful:
+            require_deterministic_keys(pcoll)
+        return PCollection.from_(pcoll, self._is_bounded(pcoll))
 
     def _checked_input(self, pcoll: Any) -> PCollection[Any]:
         if isinstance(pcoll, PCollection):
@@ -180,7 +187,11 @@ class ParDo(PTransformWithSideInputs):
 
     def to_graph_parts(self, context: StepContext) -> GraphParts:
         """A PARDO with the DoFn and the arguments as its payload."""
-        return GraphParts(urns.PARDO, self._spec(None, ()), context.pickle(self.payload()))
+        payload = self.payload()
+        if context.pipeline.runtime_type_check:
+            checked = TypeCheckedDoFn(payload.dofn, self.get_type_hints(), context.label)
+            payload = attrs.evolve(payload, dofn=checked) if checked.checks_something else payload
+        return GraphParts(urns.PARDO, self._spec(None, ()), context.pickle(payload))
 
     def _spec(self, main: str | None, tags: tuple[str, ...]) -> dict[str, Any]:
         signature = self.signature

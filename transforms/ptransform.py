@@ -17,7 +17,7 @@ from hornbeam.resources import parse_resource_hints
 from hornbeam.transforms import hints as type_hints
 from hornbeam.transforms.labels import label_from_callable
 from hornbeam.transforms.windowing import DEFAULT_WINDOWING, Windowing
-from hornbeam.typehints.decorators import WithTypeHints
+from hornbeam.typehints.decorators import IOTypeHints, WithTypeHints
 
 __all__ = [
     "GraphParts",
@@ -90,6 +90,13 @@ class PTransform(WithTypeHints, HasDisplayData, Generic[InputT, OutputT]):
     def annotations(self) -> dict[str, bytes | str]:
         """Facts about this use of the transform, kept in the graph."""
         return {}
+
+    def default_type_hints(self) -> IOTypeHints | None:
+        """The element types in the annotations of expand."""
+        if "_expand_hints" not in self.__dict__:
+            self.__dict__["_expand_hints"] = type_hints.expand_hints(self.expand)
+        hints: IOTypeHints | None = self.__dict__["_expand_hints"]
+        return hints
 
     # What an author says about one use.
 

@@ -1,22 +1,23 @@
 """ApproximateQuantiles: the N-tiles of a pcollection in little memory, with a bound on the error.
 
-The sketch is the mergeable weighted quantile summary of Chen and Guestrin, "XGBoost: A Scalable Tree Boosting
-System" (2016), appendix A, kept in levels: a full buffer becomes a summary, and two summaries of one level merge and
-are pruned into one of the next, as a binary counter carries. Merging adds no error; pruning to b + 1 entries
-adds 1 / b, so a summary that went through L prunings knows every rank to within L / (2 * b) of its weight.
+The accumulator keeps summaries (see `quantile_summary`) in levels: a full buffer becomes a summary, and two summaries
+of one level merge and are pruned into one of the next, as a binary counter carries.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable
+from itertools import repeat
+from operator import itemgetter
+from typing import Any, TypeVar
 
 import attrs
 
 from hornbeam.transforms.core import CombineFn, CombineGlobally, CombinePerKey
 from hornbeam.transforms.display import DisplayDataItem
 from hornbeam.transforms.ptransform import PTransform, label_from_callable
+from hornbeam.transforms.quantile_summary import Summary, exact_summary, merge, prune, pruned_summary, query
 from hornbeam.typehints import Any as AnyHint
 from hornbeam.typehints import List
 
@@ -26,38 +27,11 @@ K = TypeVar("K")
 #: For how many elements the error bound holds unless told otherwise.
 MAX_NUM_ELEMENTS = 10**9
 #: Inputs up to this size are answered exactly.
-BUFFER_SIZE_MIN = 512
+BUFFER_SIZE_MIN = 2048
 #: A summary has at least this many entries, even where the error bound would allow fewer.
 SUMMARY_SIZE_MIN = 256
 
 Key = Callable[[Any], Any]
-
-
-class Entry(NamedTuple):
-    """A value kept in a summary, with what is known of its rank.
-
-    `rank_min` is at most the weight of all lesser values, `rank_max` at least that of all lesser or equal ones,
-    and `weight` at most that of the equal ones.
-    """
-
-    key: Any
-    rank_min: float
-    rank_max: float
-    weight: float
-    element: Any
-
-    @property
-    def next_rank_min(self) -> float:
-        """A lower bound for the rank_min of any greater value."""
-        return self.rank_min + self.weight
-
-    @property
-    def previous_rank_max(self) -> float:
-        """An upper bound for the rank_max of any lesser value."""
-        return self.rank_max - self.weight
-
-
-Summary = list[Entry]
 
 
 @attrs.define
@@ -71,74 +45,6 @@ class QuantileSketch:
     def is_empty(self) -> bool:
         """Whether nothing was added."""
         return not self.buffer and not self.levels
-
-
-def exact_summary(pairs: Iterable[tuple[Any, Any, float]]) -> Summary:
-    """The summary of (key, element, weight) triples in the order of their keys; equal keys become one entry."""
-    summary: Summary = []
-    rank = 0.0
-    for key, element, weight in pairs:
-        if summary and not summary[-1].key < key:
-            last = summary.pop()
-            key, element, weight = last.key, last.element, last.weight + weight
-            rank = last.rank_min
-        summary.append(Entry(key, rank, rank + weight, weight, element))
-        rank += weight
-    return summary
-
-
-def merge(left: Summary, right: Summary) -> Summary:
-    """The summary of both inputs together; its relative error is the greater of the two."""
-    merged: Summary = []
-    i = j = 0
-    left_below = right_below = 0.0
-    left_total, right_total = left[-1].rank_max, right[-1].rank_max
-    while i < len(left) or j < len(right):
-        if j == len(right) or (i < len(left) and left[i].key < right[j].key):
-            a = left[i]
-            above = right[j].previous_rank_max if j < len(right) else right_total
-            merged.append(Entry(a.key, a.rank_min + right_below, a.rank_max + above, a.weight, a.element))
-            left_below = a.next_rank_min
-            i += 1
-        elif i == len(left) or right[j].key < left[i].key:
-            b = right[j]
-            above = left[i].previous_rank_max if i < len(left) else left_total
-            merged.append(Entry(b.key, b.rank_min + left_below, b.rank_max + above, b.weight, b.element))
-            right_below = b.next_rank_min
-            j += 1
-        else:
-            a, b = left[i], right[j]
-            ranks = a.rank_min + b.rank_min, a.rank_max + b.rank_max
-            merged.append(Entry(a.key, *ranks, a.weight + b.weight, a.element))
-            left_below, right_below = a.next_rank_min, b.next_rank_min
-            i += 1
-            j += 1
-    return merged
-
-
-def query(summary: Summary, ranks: Iterable[float]) -> Iterator[Entry]:
-    """For each of `ranks`, which must not decrease, the entry nearest to it."""
-    i = 0
-    for rank in ranks:
-        while (
-            i + 1 < len(summary) and 2 * rank >= summary[i].next_rank_min + summary[i + 1].previous_rank_max
-        ):
-            i += 1
-        yield summary[i]
-
-
-def prune(summary: Summary, size: int) -> Summary:
-    """At most `size + 2` of the entries, evenly spread over the ranks, the first and the last among them."""
-    if len(summary) <= size + 1:
-        return summary
-    total = summary[-1].rank_max
-    kept = [summary[0]]
-    for entry in query(summary, (k * total / size for k in range(1, size))):
-        if entry is not kept[-1]:
-            kept.append(entry)
-    if kept[-1] is not summary[-1]:
-        kept.append(summary[-1])
-    return kept
 
 
 class ApproximateQuantilesCombineFn(CombineFn):
@@ -200,7 +106,7 @@ class ApproximateQuantilesCombineFn(CombineFn):
             sketch.buffer.extend(zip(elements, weights, strict=True))
         else:
             sketch.buffer.extend(element)
-        if len(sketch.buffer) >= self._buffer_size:
+        if len(sketch.buffer) > self._buffer_size:
             self._flush(sketch)
         return sketch
 
@@ -212,7 +118,7 @@ class ApproximateQuantilesCombineFn(CombineFn):
                 if summary is not None:
                     self._insert(merged, summary, level)
             merged.buffer.extend(sketch.buffer)
-            if len(merged.buffer) >= self._buffer_size:
+            if len(merged.buffer) > self._buffer_size:
                 self._flush(merged)
         return merged
 
@@ -220,7 +126,8 @@ class ApproximateQuantilesCombineFn(CombineFn):
         """The quantiles in order, fewer distinct ones than asked for when there are few elements."""
         summaries = [summary for summary in sketch.levels if summary is not None]
         if sketch.buffer:
-            summaries.append(self._summarise(sketch.buffer))
+            keys, elements, weights = self._in_order(sketch.buffer)
+            summaries.append(exact_summary(zip(keys, elements, weights or repeat(1.0))))
         if not summaries:
             return []
         whole = summaries[0]
@@ -236,7 +143,7 @@ class ApproximateQuantilesCombineFn(CombineFn):
         return List[AnyHint if self._weighted or self._input_batched else input_type]
 
     def _flush(self, sketch: QuantileSketch) -> None:
-        summary = prune(self._summarise(sketch.buffer), self._summary_size)
+        summary = pruned_summary(*self._in_order(sketch.buffer), self._summary_size)
         sketch.buffer = []
         self._insert(sketch, summary, 0)
 
@@ -252,13 +159,16 @@ class ApproximateQuantilesCombineFn(CombineFn):
                 levels.append(None)
         levels[level] = summary
 
-    def _summarise(self, buffer: list[Any]) -> Summary:
+    def _in_order(self, buffer: list[Any]) -> tuple[list[Any], list[Any], list[float] | None]:
+        """Keys, elements and weights of what was buffered, in the order of the keys."""
         key = self._key
-        elements: Iterable[tuple[Any, float]]
-        elements = map(_checked_weight, buffer) if self._weighted else ((element, 1.0) for element in buffer)
-        keyed = [(key(element) if key else element, element, weight) for element, weight in elements]
-        keyed.sort(key=_first)
-        return exact_summary(keyed)
+        if not self._weighted:
+            elements = sorted(buffer, key=key)
+            return ([key(element) for element in elements] if key else elements), elements, None
+        pairs = [_checked_weight(pair) for pair in buffer]
+        pairs.sort(key=(lambda pair: key(pair[0])) if key else itemgetter(0))
+        elements = [element for element, _ in pairs]
+        return ([key(element) for element in elements] if key else elements), elements, [w for _, w in pairs]
 
 
 class _Quantiles(PTransform[Any, Any]):
@@ -295,7 +205,7 @@ class ApproximateQuantiles:
 
     The list has `num_quantiles` elements from the least to the greatest (the other way round with `reverse`),
     compared by `key` when given. An element's rank is off by at most 1 / num_quantiles of the input's size;
-    inputs of up to 512 elements are answered exactly. `weighted` takes (element, weight) pairs;
+    inputs of up to 2048 elements are answered exactly. `weighted` takes (element, weight) pairs;
     `input_batched` takes lists of elements, or with `weighted` pairs (elements, weights).
     """
 
@@ -333,10 +243,6 @@ def _sizes(epsilon: float, max_num_elements: int) -> tuple[int, int]:
         if prunings <= 2 * epsilon * size:
             return size, buffer_size
         size = max(size + 1, math.ceil(prunings / (2 * epsilon)))
-
-
-def _first(keyed: tuple[Any, Any, float]) -> Any:
-    return keyed[0]
 
 
 def _checked_weight(pair: tuple[Any, float]) -> tuple[Any, float]:

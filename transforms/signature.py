@@ -267,7 +267,26 @@ def parameters_of(fn: Callable[..., Any], skip: int = 0) -> tuple[Parameter, ...
         signature = inspect.signature(fn)
     except (ValueError, TypeError):
         return None
-    return tuple(map(_parameter, list(signature.parameters.values())[skip:]))
+    parameters = list(map(_parameter, signature.parameters.values()))
+    if hasattr(fn, "__wrapped__"):
+        parameters = _of_wrapper(fn, parameters)
+    return tuple(parameters[skip:])
+
+
+def _of_wrapper(fn: Callable[..., Any], shown: list[Parameter]) -> list[Parameter]:
+    """The parameters of a function that shows those of another one, as `functools.wraps` makes it.
+
+    Its own where they are named. Where it takes anything, it may give some of the shown ones itself, so none must be given.
+    """
+    own = list(map(_parameter, inspect.signature(fn, follow_wrapped=False).parameters.values()))
+    if not any(parameter.kind == "var_args" for parameter in own):
+        return own
+    return [
+        attrs.evolve(parameter, default=None)
+        if index and parameter.kind == "argument" and parameter.default is NO_DEFAULT
+        else parameter
+        for index, parameter in enumerate(shown)
+    ]
 
 
 def _parameter(parameter: inspect.Parameter) -> Parameter:

@@ -52,6 +52,8 @@ class TopCombineFn(CombineFn):
 
     def best(self, elements: Iterable[Any]) -> list[Any]:
         """The n best of `elements`, best first; of equal ones the earlier comes first."""
+        if isinstance(elements, list) and len(elements) <= self.buffer_size:
+            return sorted(elements, key=self.key, reverse=not self.reverse)[: self.n]
         choose = heapq.nsmallest if self.reverse else heapq.nlargest
         return choose(self.n, elements, key=self.key)
 
@@ -62,25 +64,28 @@ class TopCombineFn(CombineFn):
     def add_input(self, mutable_accumulator: list[Any], element: Any, *args: Any, **kwargs: Any) -> list[Any]:
         """Append; cut back once the buffer is full."""
         mutable_accumulator.append(element)
-        return (
-            self.best(mutable_accumulator)
-            if len(mutable_accumulator) > self.buffer_size
-            else mutable_accumulator
-        )
+        full = len(mutable_accumulator) > self.buffer_size
+        return self.best(mutable_accumulator) if full else mutable_accumulator
 
     def add_inputs(
         self, mutable_accumulator: list[Any], elements: Iterable[Any], *args: Any, **kwargs: Any
     ) -> list[Any]:
-        """One pass over buffer and elements; an iterator is not held in memory."""
+        """Append a few, or choose from many in one pass; an iterator is not held in memory."""
+        if isinstance(elements, list) and len(mutable_accumulator) + len(elements) <= self.buffer_size:
+            mutable_accumulator.extend(elements)
+            return mutable_accumulator
         return self.best(chain(mutable_accumulator, elements))
 
     def merge_accumulators(self, accumulators: Iterable[list[Any]], *args: Any, **kwargs: Any) -> list[Any]:
-        """The best of all buffers."""
-        return self.best(chain.from_iterable(accumulators))
+        """All buffers in one, cut back whenever it is full."""
+        merged: list[Any] = []
+        for accumulator in accumulators:
+            merged = self.add_inputs(merged, accumulator)
+        return merged
 
     def compact(self, accumulator: list[Any], *args: Any, **kwargs: Any) -> list[Any]:
         """The n best only."""
-        return self.best(accumulator)
+        return accumulator if len(accumulator) <= self.n else self.best(accumulator)
 
     def extract_output(self, accumulator: list[Any], *args: Any, **kwargs: Any) -> list[Any]:
         """The n best, best first."""

@@ -17,15 +17,18 @@ import attrs
 from hornbeam.utils.timestamp import Duration, DurationTypes, duration_of, micros_of
 
 
+_NO_RETRACTIONS = (
+    "Retractions are not supported. Use AccumulationMode.ACCUMULATING, where each pane replaces the one before, "
+    "or DISCARDING, where the panes add up."
+)
+
+
 class _AccumulationModeType(enum.EnumMeta):
     """Says why AccumulationMode.RETRACTING is not there."""
 
     def __getattr__(cls, name: str) -> NoReturn:
         if name in ("RETRACTING", "ACCUMULATING_AND_RETRACTING"):
-            raise AttributeError(
-                "Retractions are not supported. Use AccumulationMode.ACCUMULATING, where each pane replaces "
-                "the one before, or DISCARDING, where the panes add up."
-            )
+            raise AttributeError(_NO_RETRACTIONS)
         raise AttributeError(f"AccumulationMode has no {name!r}; it has {', '.join(cls.__members__)}.")
 
 
@@ -36,6 +39,15 @@ class AccumulationMode(enum.StrEnum, metaclass=_AccumulationModeType):
     DISCARDING = "DISCARDING"
     #: All that the window has seen.
     ACCUMULATING = "ACCUMULATING"
+
+    @classmethod
+    def _missing_(cls, value: object) -> AccumulationMode:
+        """Beam's numbers of the modes stand for them too."""
+        if value in (3, "RETRACTING", "ACCUMULATING_AND_RETRACTING"):
+            raise ValueError(_NO_RETRACTIONS)
+        if value in (1, 2):
+            return (cls.DISCARDING, cls.ACCUMULATING)[value - 1]  # type: ignore[operator]
+        raise ValueError(f"{value!r} is no accumulation mode; use AccumulationMode.{' or .'.join(cls)}.")
 
 
 class DataLossReason(enum.Flag):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hornbeam.graph import urns
 from hornbeam.pvalue import PCollection, PValue
+from hornbeam.transforms.dofn import DoFn
 from hornbeam.transforms.ptransform import GraphParts, PTransform, StepContext
 from hornbeam.transforms.trigger import AccumulationMode, TriggerFn
 from hornbeam.transforms.window import TimestampCombiner, WindowFn
 from hornbeam.transforms.windowing import Windowing
 from hornbeam.utils.timestamp import DurationTypes
+from hornbeam.utils.windowed_value import WindowedValue
 
 
 class WindowInto(PTransform[Any, Any]):
@@ -27,6 +29,20 @@ class WindowInto(PTransform[Any, Any]):
     >>> sorted([1, 2, 11] | sums)
     [3, 11]
     """
+
+    class WindowIntoFn(DoFn):
+        """The same as a DoFn, for use inside of others: gives the element in the windows that are assigned to it."""
+
+        def __init__(self, windowing: Windowing) -> None:
+            super().__init__()
+            self.windowing = windowing
+
+        def process(
+            self, element: Any, timestamp: Any = DoFn.TimestampParam, window: Any = DoFn.WindowParam
+        ) -> Iterator[WindowedValue]:
+            """The element, at its time."""
+            context = WindowFn.AssignContext(timestamp, element=element, window=window)
+            yield WindowedValue(element, timestamp, tuple(self.windowing.windowfn.assign(context)))
 
     def __init__(
         self,

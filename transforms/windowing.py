@@ -52,7 +52,7 @@ class Windowing:
             accumulation_mode = AccumulationMode.DISCARDING
         self.windowfn = windowfn
         self.triggerfn = triggerfn
-        self.accumulation_mode: Any = accumulation_mode
+        self.accumulation_mode = AccumulationMode(accumulation_mode)
         self.allowed_lateness = Duration.of(allowed_lateness)
         if self.allowed_lateness.micros < 0:
             raise ValueError(f"allowed_lateness must not be negative; it is {allowed_lateness!r}.")
@@ -75,7 +75,7 @@ class Windowing:
         return WindowingStrategy(
             window_fn=windowfn_to_function(self.windowfn),
             trigger=trigger_to_spec(self.triggerfn),
-            accumulation_mode=_mode_name(self.accumulation_mode),
+            accumulation_mode=self.accumulation_mode.name,
             timestamp_combiner=str(self.timestamp_combiner.name),
             allowed_lateness_micros=self.allowed_lateness.micros,
             merging=self.windowfn.is_merging(),
@@ -101,13 +101,9 @@ class Windowing:
 
     def __repr__(self) -> str:
         return (
-            f"Windowing({self.windowfn!r}, {self.triggerfn!r}, {_mode_name(self.accumulation_mode)}, "
+            f"Windowing({self.windowfn!r}, {self.triggerfn!r}, {self.accumulation_mode.name}, "
             f"{self.timestamp_combiner.name}, allowed_lateness={self.allowed_lateness!r})"
         )
-
-
-def _mode_name(mode: Any) -> str:
-    return "ACCUMULATING" if mode == AccumulationMode.ACCUMULATING else "DISCARDING"
 
 
 def windowing_from_graph(strategy: WindowingStrategy) -> Windowing:
@@ -115,9 +111,7 @@ def windowing_from_graph(strategy: WindowingStrategy) -> Windowing:
     return Windowing(
         windowfn_from_function(strategy.window_fn),
         trigger_from_spec(strategy.trigger),
-        AccumulationMode.ACCUMULATING
-        if strategy.accumulation_mode == "ACCUMULATING"
-        else AccumulationMode.DISCARDING,
+        AccumulationMode(strategy.accumulation_mode),
         TimestampCombiner[strategy.timestamp_combiner],
         Duration(micros=strategy.allowed_lateness_micros),
     )

@@ -9,7 +9,7 @@ the memory limit. A bundle (what start_bundle and finish_bundle enclose) is `bun
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from hornbeam.metrics.execution import MetricsContainer, MetricsRegistry
 from hornbeam.runners.direct.progress import Progress
@@ -122,7 +122,9 @@ class StageRun:
         self._progress = progress
         self._bundle_max = bundle_size or BUNDLE_ELEMENTS
         self._chunk = min(CHUNK, bundle_size) if bundle_size else CHUNK
-        self._operators: dict[str, Operator] = builder.build(stage)
+        built = builder.build(stage)
+        self._operators: Mapping[str, Operator] = built.operators
+        self._entries = built.entries
         self._is_set_up = False
         self._in_bundle = 0
         self._bundle_open = False
@@ -132,7 +134,7 @@ class StageRun:
         failed = True
         try:
             for id_, head in self._heads():
-                process = self._operators[id_].process
+                process = self._entries[id_]
                 for bundle in head:
                     for chunk in bundle.chunks(self._chunk):
                         self._begin()
@@ -171,7 +173,7 @@ class StageRun:
                 operator.setup()
         if not self._bundle_open:
             self._bundle_open = True
-            for operator in reversed(self._operators.values()):
+            for operator in reversed(list(self._operators.values())):
                 operator.start_bundle()
 
     def _end_bundle(self) -> None:

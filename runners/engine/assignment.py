@@ -76,7 +76,9 @@ class WindowAssigner:
             stamps = bundle.timestamps
             if type(stamps) is int:
                 return entry((stamps - offset) // size)
-            slices: Micros = (stamps - offset) // size  # type: ignore[assignment]
+            slices: Micros = stamps // size  # type: ignore[assignment]
+            if offset:  # and not (stamps - offset) // size, which overflows at the beginning of time
+                slices -= (stamps % size < offset % size) + offset // size
             low, high = int(slices.min()), int(slices.max())
             if low == high:
                 return entry(low)

@@ -71,7 +71,9 @@ def alike(bundle: Bundle) -> Iterator[Bundle]:
         yield bundle
         return
     groups: dict[Any, list[Any]] = {}
-    for value, *metadata in zip(bundle.values, bundle.timestamp_list(), bundle.window_list(), bundle.pane_list()):
+    for value, *metadata in zip(
+        bundle.values, bundle.timestamp_list(), bundle.window_list(), bundle.pane_list()
+    ):
         groups.setdefault(tuple(metadata), []).append(value)
     for (timestamp, windows, pane), values in groups.items():
         yield Bundle(values, timestamp, windows, pane)

@@ -6,9 +6,10 @@ read them, the groupings of other stages, and the spools of pcollections that ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol, cast
 
+import attrs
 import cloudpickle
 
 from hornbeam.coders.coders import Coder, coder_from_function
@@ -30,6 +31,7 @@ from hornbeam.runners.engine.element_operators import (
     StampOperator,
 )
 from hornbeam.runners.engine.folding import GatherFolding, folding_for, merging_for
+from hornbeam.runners.engine.fused import FusedOperator, can_fuse
 from hornbeam.runners.engine.grouping import GroupingOperator
 from hornbeam.runners.engine.merging import MergingGroupingOperator
 from hornbeam.runners.engine.operator import Operator, Receiver, fan_out
@@ -69,6 +71,23 @@ class Surroundings(Protocol):
         """The grouping of a step, made when first asked for."""
 
 
+@attrs.frozen
+class BuiltStage:
+    """A stage at work: its operators by step id, in order, and what takes the elements meant for a step."""
+
+    operators: Mapping[str, Operator]
+    entries: Mapping[str, Receiver]
+
+
+def _relay(entries: Mapping[str, Receiver], reader: str) -> Receiver:
+    """Hands on to a step's entry, which is known only once the whole stage is built."""
+
+    def relay(bundle: Bundle) -> None:
+        entries[reader](bundle)
+
+    return relay
+
+
 class StageBuilder:
     """Builds the operators of one plan's stages."""
 
@@ -81,16 +100,20 @@ class StageBuilder:
 
     # Stages
 
-    def build(self, stage: Stage) -> dict[str, Operator]:
-        """The operators of a stage by step id, in the order of its steps. Groupings and roots only hand on."""
+    def build(self, stage: Stage) -> BuiltStage:
+        """The operators of a stage, and where each step takes its elements."""
         built: dict[str, Operator] = {}
+        entries: dict[str, Receiver] = {}
         for id_ in reversed(stage.steps):
             step = self.plan.steps[id_]
-            receivers = {tag: self._receiver(pc, stage, built) for tag, pc in step.outputs.items()}
+            receivers = {tag: self._receiver(pc, stage, entries) for tag, pc in step.outputs.items()}
             built[id_] = self.operator(step, receivers)
-        return {id_: built[id_] for id_ in stage.steps}
+            entries[id_] = built[id_].process
+        for run in self._plain_runs(stage, built):
+            entries[run[0]] = FusedOperator([cast(CallingOperator, built[id_]) for id_ in run]).process
+        return BuiltStage({id_: built[id_] for id_ in stage.steps}, entries)
 
-    def _receiver(self, pcollection: str, stage: Stage, built: Mapping[str, Operator]) -> Receiver:
+    def _receiver(self, pcollection: str, stage: Stage, entries: Mapping[str, Receiver]) -> Receiver:
         receivers: list[Receiver] = []
         if pcollection in self.plan.spooled:
             receivers.append(self._around.spool(pcollection).append)
@@ -98,8 +121,29 @@ class StageBuilder:
             if self.plan.steps[reader].urn in GROUPING_URNS:
                 receivers.append(self._around.grouping(reader).process)
             elif self._stage_of[reader].name == stage.name:
-                receivers.append(built[reader].process)
+                receivers.append(_relay(entries, reader))
         return fan_out(receivers)
+
+    def _plain_runs(self, stage: Stage, built: Mapping[str, Operator]) -> Iterator[list[str]]:
+        """Runs of two and more plain steps, each the only reader of the one before."""
+        taken: set[str] = set()
+        for id_ in stage.steps:
+            run: list[str] = []
+            following: str | None = id_
+            while following is not None and following not in taken and can_fuse(built[following]):
+                taken.add(following)
+                run.append(following)
+                following = self._only_reader(following, stage)
+            if len(run) > 1:
+                yield run
+
+    def _only_reader(self, id_: str, stage: Stage) -> str | None:
+        """The step of the same stage that is the only reader of all that a step gives, if there is one."""
+        outputs = list(self.plan.steps[id_].outputs.values())
+        if len(outputs) != 1 or outputs[0] in self.plan.spooled:
+            return None
+        readers = self._consumers.get(outputs[0], [])
+        return readers[0] if len(readers) == 1 and self._stage_of[readers[0]].name == stage.name else None
 
     # Steps
 
@@ -122,7 +166,7 @@ class StageBuilder:
             return PrecombineOperator(spec, container, receivers, bool(step.spec.get("void_key")))
         if step.urn == urns.COMBINE_GROUPED_VALUES:
             payload = cloudpickle.loads(step.payload)
-            readers = self._side_inputs(step, {})
+            readers = self._side_inputs(step, payload.side_defaults)
             folder = CombineFolder(payload.fn, tuple(payload.args), dict(payload.kwargs), readers)
             return CombineValuesOperator(step.label, container, receivers, folder)
         raise PipelineError(f"step {step.label!r} ({step.urn}) is of a kind that this runner cannot run")

@@ -96,9 +96,14 @@ class Call:
         elif varying:
             function = _by_name(function, len(bound.positional), tuple(varying))
         self._function = function
+        #: The function and whether the element is unpacked for it, when it wants nothing but the element.
+        self.plain: tuple[Callable[..., Any], bool] | None = None
         self._only_element = (
             len(items) == 1 and isinstance(items[0], Parameter) and items[0].kind == "element"
         )
+
+        if self._only_element or self._star:
+            self.plain = (function, self._star)
 
     def _column(self, item: Any) -> Column:
         if isinstance(item, SideInputRef):

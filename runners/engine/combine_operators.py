@@ -65,6 +65,8 @@ class PrecombineOperator(Operator):
             )
         if self._stamps_wanted:
             bundle = bundle.exploded()
+            if not bundle.values:  # they were in no window at all
+                return
         if self._void_key and type(bundle.windows) is tuple and not self._stamps_wanted:
             self._fold_values(bundle)
             return

@@ -32,6 +32,7 @@ class DoFnOperator(FlatMapOperator):
     ) -> None:
         """Gives the operator its DoFn; once, before any element."""
         self.signature = signature
+        self._send = self.outputs.send
         self._provided: dict[str, Any] = {}
         self._finalizer = BundleFinalizerParam()
         self._setup_contexts = contextlib.ExitStack()

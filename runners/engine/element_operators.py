@@ -18,6 +18,7 @@ from hornbeam.runners.engine.calling import Call
 from hornbeam.runners.engine.failures import note_failure, short_repr
 from hornbeam.runners.engine.operator import Operator
 from hornbeam.runners.engine.outputs import Outputs
+from hornbeam.runners.engine.plain_results import gives_plain, gives_plain_items
 
 _SIZED = frozenset({list, tuple})
 _NOTHING = type(None)
@@ -70,8 +71,13 @@ def position(values: Iterator[Any], bundle: Bundle) -> int:
 class MapOperator(CallingOperator):
     """One result for each element."""
 
+    def prepare(self, call: Call, outputs: Outputs) -> None:
+        super().prepare(call, outputs)
+        plain = call.plain is not None and not call.plain[1] and gives_plain(call.plain[0])
+        self._send = self.emit if plain else outputs.send
+
     def _process(self, bundle: Bundle) -> None:
-        self.outputs.send(bundle.with_values(self._results(bundle)))
+        self._send(bundle.with_values(self._results(bundle)))
 
 
 class FilterOperator(CallingOperator):
@@ -100,7 +106,8 @@ class StampOperator(CallingOperator):
         except (TypeError, ValueError) as error:
             note_failure(error, self.label)
             raise
-        self.emit(restamped)
+        if restamped.values:
+            self.emit(restamped)
 
 
 class FlatMapOperator(CallingOperator):
@@ -108,6 +115,11 @@ class FlatMapOperator(CallingOperator):
 
     #: Elements whose results are asked for at a time; shrinks when each gives many.
     _slice = CHUNK
+
+    def prepare(self, call: Call, outputs: Outputs) -> None:
+        super().prepare(call, outputs)
+        plain = call.plain is not None and not call.plain[1] and gives_plain_items(call.plain[0])
+        self._send = self.emit if plain else outputs.send
 
     def _process(self, bundle: Bundle) -> None:
         start, count = 0, len(bundle.values)
@@ -138,13 +150,13 @@ class FlatMapOperator(CallingOperator):
             self._send_aligned(results, bundle, kinds <= _SIZED)
 
     def _adapt(self, inputs: int, outputs: int) -> None:
-        if outputs > 16 * CHUNK:
+        if outputs > 2 * CHUNK:
             self._slice = max(_SLICE_MIN, inputs * CHUNK // outputs)
 
     def _send_uniform(self, results: list[Any], bundle: Bundle) -> None:
         values = iter(results)
         flat = chain.from_iterable(values)
-        send = self.outputs.send
+        send = self._send
         while True:
             out: list[Any] = []
             try:
@@ -157,7 +169,7 @@ class FlatMapOperator(CallingOperator):
             send(bundle.with_values(out))
 
     def _send_aligned(self, results: list[Any], bundle: Bundle, sized: bool) -> None:
-        send = self.outputs.send
+        send = self._send
         if sized:
             counts = list(map(len, results))
             flat = list(chain.from_iterable(results))
@@ -186,16 +198,26 @@ class FlatMapOperator(CallingOperator):
 
     def _refuse(self, kind: type, results: list[Any], bundle: Bundle) -> None:
         index = next(i for i, result in enumerate(results) if type(result) is kind)
-        result = results[index]
-        if issubclass(kind, _REFUSED):
-            error = TypeError(
-                f"Step {self.label!r} returned a {kind.__name__}, {short_repr(result)}, where an iterable of elements "
-                f"is wanted. Return [{short_repr(result)}] to emit it as one element, or list(...) of it to emit its parts."
-            )
-        else:
-            error = TypeError(
-                f"Step {self.label!r} returned {short_repr(result)}, a {kind.__name__}, where an iterable of elements is "
-                "wanted (a list, a generator, or None for no output). Use beam.Map for one result an element."
-            )
-        note_failure(error, self.label, bundle, index)
-        raise error
+        try:
+            iterable_result(results[index], self.label)
+        except TypeError as error:
+            note_failure(error, self.label, bundle, index)
+            raise
+
+
+def iterable_result(result: Any, label: str) -> Any:
+    """What a process method gave, as something to iterate; TypeError for a str, bytes, dict, or what is no iterable."""
+    if result is None:
+        return ()
+    kind = type(result)
+    if issubclass(kind, _REFUSED):
+        raise TypeError(
+            f"Step {label!r} returned a {kind.__name__}, {short_repr(result)}, where an iterable of elements is "
+            f"wanted. Return [{short_repr(result)}] to emit it as one element, or list(...) of it to emit its parts."
+        )
+    if getattr(kind, "__iter__", None) is None:
+        raise TypeError(
+            f"Step {label!r} returned {short_repr(result)}, a {kind.__name__}, where an iterable of elements is "
+            "wanted (a list, a generator, or None for no output). Use beam.Map for one result an element."
+        )
+    return result

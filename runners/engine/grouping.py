@@ -62,6 +62,8 @@ class GroupingOperator:
             )
         if not folding.shares_cells or self._stamps_wanted:
             bundle = bundle.exploded()
+            if not bundle.values:  # they were in no window at all
+                return
         pairs = self._pairs.check(bundle)
         windows = bundle.windows
         try:

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import chain
+from operator import itemgetter
 from typing import Any
+
+_first = itemgetter(0)
 
 #: Keys of exactly these types may be used as they are.
 RAW_TYPES = frozenset({str, bytes, int, type(None)})
@@ -37,21 +40,14 @@ class EncodedKey:
         return f"EncodedKey({self.key!r})"
 
 
-def are_raw(keys: list[Any]) -> bool:
-    """Whether all of the keys can be used as they are."""
-    kinds = set(map(type, keys))
+def have_raw_keys(pairs: list[Any]) -> bool:
+    """Whether the keys of all pairs can be used as they are."""
+    kinds = set(map(type, map(_first, pairs)))
     if kinds <= RAW_TYPES:
         return True
     if kinds == {tuple}:
-        return set(map(type, chain.from_iterable(keys))) <= RAW_TYPES
+        return set(map(type, chain.from_iterable(map(_first, pairs)))) <= RAW_TYPES
     return False
-
-
-def canonical_keys(keys: list[Any], encode: Callable[[Any], bytes]) -> list[Any]:
-    """The keys in the form in which tables hold them."""
-    if are_raw(keys):
-        return keys
-    return [canonical_key(key, encode) for key in keys]
 
 
 def canonical_key(key: Any, encode: Callable[[Any], bytes]) -> Any:

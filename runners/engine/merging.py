@@ -53,9 +53,9 @@ class MergingGroupingOperator:
 
     def process(self, bundle: Bundle) -> None:
         """Adds the pairs of a bundle."""
+        bundle = bundle.exploded()
         if not bundle.values:
             return
-        bundle = bundle.exploded()
         pairs = self._pairs.check(bundle)
         stamps = [bundle.timestamp_list()] if self._stamps_wanted else []
         windows = bundle.windows

@@ -17,7 +17,8 @@ from hornbeam.transforms.window import TimestampedValue, WindowFn
 from hornbeam.utils.timestamp import Timestamp, micros_of
 from hornbeam.utils.windowed_value import PaneInfo, WindowedValue
 
-_MARKED = frozenset({TimestampedValue, WindowedValue, TaggedOutput})
+#: What says more than a value when a user function gives it.
+MARKED = frozenset({TimestampedValue, WindowedValue, TaggedOutput})
 _MICROS_PER_SECOND = 1_000_000
 _SECONDS_MAX = 9_000_000_000_000
 
@@ -52,7 +53,8 @@ def shared_or_column(stamps: Micros) -> int | Micros:
 class Outputs:
     """Sends what a step gives back to the receivers of its output tags.
 
-    A TimestampedValue gets the windows that the step's windowing assigns at its new timestamp.
+    A TimestampedValue gets the windows that the step's windowing assigns at its new timestamp, once for each window
+    of the element it came from.
     Outputs with a tag that the step does not declare go nowhere.
     """
 
@@ -67,25 +69,29 @@ class Outputs:
         """Sends a bundle whose values are outputs and whose metadata is that of the inputs they came from."""
         values = bundle.values
         kinds = set(map(type, values))
-        if kinds.isdisjoint(_MARKED):
+        if kinds.isdisjoint(MARKED):
             self._main(bundle)
         elif kinds == {TimestampedValue}:
-            self._main(self.restamped(bundle, [v.value for v in values], [v._timestamp for v in values]))
+            moved = self.restamped(bundle, [v.value for v in values], [v._timestamp for v in values])
+            if moved.values:
+                self._main(moved)
         else:
             self._sort(bundle)
 
     def restamped(self, bundle: Bundle, values: list[Any], stamps: list[Any]) -> Bundle:
-        """The values at new timestamps, in the windows assigned there."""
-        result = Bundle(values, shared_or_column(micros_column(stamps)), bundle.windows, bundle.panes)
-        result.windows = self._assign(result)
-        return result
+        """The values at new timestamps, in the windows assigned there, once for each window they were in."""
+        result = Bundle(
+            values, shared_or_column(micros_column(stamps)), bundle.windows, bundle.panes
+        ).exploded()
+        windows = self._assign(result) if result.values else ()
+        return Bundle(result.values, result.timestamps, windows, result.panes)
 
     def _sort(self, bundle: Bundle) -> None:
         """Sends outputs of mixed kinds, in order, to their tags."""
         columns: dict[str, tuple[list[Any], list[int], list[WindowSet], list[PaneInfo]]] = {}
         rows = zip(bundle.values, bundle.timestamp_list(), bundle.window_list(), bundle.pane_list())
         for value, stamp, windows, pane in rows:
-            tag = "out"
+            tag, times = "out", 1
             if type(value) is TaggedOutput:
                 tag, value = value.tag, value.value
             if type(value) is WindowedValue:
@@ -96,14 +102,15 @@ class Outputs:
                     value.pane_info,
                 )
             elif type(value) is TimestampedValue:
-                moved = Bundle([value.value], value.timestamp_micros, windows, pane)
+                times = len(windows)
+                moved = Bundle([value.value], value.timestamp_micros, windows[:1], pane)
                 value, stamp = value.value, value.timestamp_micros
                 assigned = self._assign(moved)
                 windows = assigned if type(assigned) is tuple else assigned.to_list()[0]  # type: ignore[union-attr]
             column = columns.setdefault(tag, ([], [], [], []))
             for entries, entry in zip(column, (value, stamp, windows, pane)):
-                entries.append(entry)  # type: ignore[attr-defined]
+                entries.extend([entry] * times)  # type: ignore[attr-defined]
         for tag, (values, stamps, sets, panes) in columns.items():
             receive = self._receivers.get(tag)
-            if receive is not None:
+            if receive is not None and values:
                 receive(from_entries(values, stamps, sets, panes))

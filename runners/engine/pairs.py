@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from operator import itemgetter
 from typing import Any
 
 import attrs
@@ -11,12 +10,9 @@ import attrs
 from hornbeam.runners.engine.bundle import Bundle
 from hornbeam.runners.engine.failures import Failure, add_failure, short_repr
 from hornbeam.runners.engine.folding import Folding
-from hornbeam.runners.engine.keys import are_raw, canonical_key
+from hornbeam.runners.engine.keys import canonical_key, have_raw_keys
 from hornbeam.transforms.window import TimestampCombiner, WindowFn
 from hornbeam.utils.timestamp import Timestamp
-
-_first = itemgetter(0)
-
 
 @attrs.frozen
 class GroupingSpec:
@@ -41,11 +37,11 @@ class Pairs:
         if type(values[0]) is not tuple:
             refuse_non_pairs(self._spec.label, values)
         try:
-            keys = list(map(_first, values))
+            raw = have_raw_keys(values)
         except (TypeError, IndexError, KeyError):
             refuse_non_pairs(self._spec.label, values)
             raise
-        if are_raw(keys):
+        if raw:
             return values
         encode = self._spec.encode_key
         try:

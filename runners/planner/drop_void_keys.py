@@ -1,6 +1,6 @@
 """Pass: a global combine folds bare values, instead of wrapping each in a pair with the key None first.
 
-    values → KeyWithVoid → (None, value) → Precombine   ⇒   values → Precombine with the spec {"void_key": true}
+values → KeyWithVoid → (None, value) → Precombine   ⇒   values → Precombine with the spec {"void_key": true}
 """
 
 from __future__ import annotations

@@ -32,8 +32,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     for command in (listing, described, verified):
         command.add_argument("--json", action="store_true", help="JSON instead of a table")
     for command in (described, dumped):
-        command.add_argument("--at", metavar="WHICH", help="a checkpoint's number or a savepoint's name; the newest")
-    verified.add_argument("--repair", action="store_true", help="mend what can be mended; set aside what cannot")
+        command.add_argument(
+            "--at", metavar="WHICH", help="a checkpoint's number or a savepoint's name; the newest"
+        )
+    verified.add_argument(
+        "--repair", action="store_true", help="mend what can be mended; set aside what cannot"
+    )
     dumped.add_argument("--state", help="only this state")
     dumped.add_argument("--groups", metavar="A-B", help="only key groups A to B, both included")
     dumped.add_argument("--limit", type=int, metavar="N", help="at most N entries")
@@ -118,7 +122,8 @@ def _verify(args: argparse.Namespace) -> int:
             "files": report.files,
             "bytes": report.bytes,
             "problems": [
-                {"path": p.path, "offset": p.offset, "reason": p.reason, "remedy": p.remedy} for p in report.problems
+                {"path": p.path, "offset": p.offset, "reason": p.reason, "remedy": p.remedy}
+                for p in report.problems
             ],
             "orphans": report.orphans,
         }
@@ -191,7 +196,11 @@ def _table(titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Columns as wide as needed; columns of figures to the right."""
     body = [[str(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(titles, *body)]
-    right = [bool(body) and all(cell[:1].isdigit() for cell in column) for column in zip(*body)] or [False] * len(titles)
+    right = [all(map(_is_figure, column)) for column in zip(*body)] or [False] * len(titles)
     for row in [list(titles), *body]:
         cells = (cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(row, widths, right))
         print("  ".join(cells).rstrip())
+
+
+def _is_figure(cell: str) -> bool:
+    return cell.partition(" ")[0].replace(".", "").isdigit()

@@ -63,7 +63,7 @@ class CoderRegistry:
     def __init__(self, fallback_coder: Coder | None = None) -> None:
         self._coders: dict[Any, type[Coder] | Coder] = {}
         self._custom: list[tuple[Any, type[Coder] | Coder]] = []
-        self._fallback_coder = fallback_coder or FastPrimitivesCoder()
+        self._fallbacks: list[type[Coder] | Coder] = [fallback_coder or FastPrimitivesCoder()]
         for typehint, coder in _STANDARD:
             self._coders[typehint] = coder
 
@@ -78,12 +78,13 @@ class CoderRegistry:
         self._coders[typehint_type] = typehint_coder_class
         self._custom.append((typehint_type, typehint_coder_class))
 
-    def register_fallback_coder(self, fallback_coder: Coder) -> None:
+    def register_fallback_coder(self, fallback_coder: type[Coder] | Coder) -> None:
         """Types that nobody registered get this coder from now on.
 
-        It must take any value; the fallback otherwise is FastPrimitivesCoder.
+        A coder is taken for every type. A coder's class is asked by `from_type_hint`; where that raises a
+        TypeError, ValueError or NotImplementedError, the fallback so far is next.
         """
-        self._fallback_coder = fallback_coder
+        self._fallbacks.insert(0, fallback_coder)
 
     def get_custom_type_coder_tuples(self, types: Iterable[Any]) -> list[tuple[Any, type[Coder] | Coder]]:
         """What was registered by `register_coder`, for those of the types, in order."""
@@ -101,7 +102,7 @@ class CoderRegistry:
         if registered is not None:
             return registered.from_type_hint(typehint, self)
         parts = hints.take_apart(typehint)
-        return self._fallback_coder if parts is None else self._of_parts(parts, typehint)
+        return self._fallback(typehint) if parts is None else self._of_parts(parts, typehint)
 
     def _of_parts(self, hint: hints.Hint, typehint: Any) -> Coder:
         known = BY_KIND.get(hint.kind)
@@ -110,7 +111,17 @@ class CoderRegistry:
         registered = self._coders.get(hint.origin)
         if isinstance(registered, type):
             return registered.from_type_hint(typehint, self)
-        return registered or self._fallback_coder
+        return registered or self._fallback(typehint)
+
+    def _fallback(self, typehint: Any) -> Coder:
+        for coder in self._fallbacks:
+            if isinstance(coder, Coder):
+                return coder
+            try:
+                return coder.from_type_hint(typehint, self)
+            except (TypeError, ValueError, NotImplementedError):
+                continue
+        return FastPrimitivesCoder()
 
     def verify_deterministic(self, key_coder: Coder, op_name: str, silent: bool = True) -> Coder:
         """The key coder if it is deterministic, else its deterministic form; DeterminismError if it has none.

@@ -13,13 +13,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
 from hornbeam.metrics.cells import (
     BoundedTrieCell,
-    CounterCell,
     DistributionCell,
     GaugeCell,
     HistogramCell,
@@ -41,6 +40,8 @@ __all__ = [
     "process_wide",
     "set_current",
 ]
+
+CellT = TypeVar("CellT", bound=MetricCell)
 
 #: The kinds besides counters, as attributes of a CellSet and as keys of a query's answer.
 CELL_KINDS = ("distributions", "gauges", "string_sets", "bounded_tries", "histograms")
@@ -136,51 +137,48 @@ class MetricsContainer(CellSet):
 
     def first_count(self, name: MetricName, n: int) -> None:
         """Starts a pending counter."""
-        self._register(name)
         key = name.fast_name()
+        self.names[key] = name
         self.counters[key] = self.counters.get(key, 0) + n
-
-    def get_counter(self, name: MetricName) -> CounterCell:
-        """A read-only copy of the pending value of a counter, as a cell."""
-        cell = CounterCell()
-        cell.update(self.counters.get(name.fast_name(), 0))
-        return cell
+        self._announce()
 
     def get_distribution(self, name: MetricName) -> DistributionCell:
         """The pending cell of a distribution."""
-        self._register(name)
-        return self.distributions.setdefault(name.fast_name(), DistributionCell())
+        return self._start(self.distributions, name, DistributionCell())
 
     def get_gauge(self, name: MetricName) -> GaugeCell:
         """The pending cell of a gauge."""
-        self._register(name)
-        return self.gauges.setdefault(name.fast_name(), GaugeCell())
+        return self._start(self.gauges, name, GaugeCell())
 
     def get_string_set(self, name: MetricName) -> StringSetCell:
         """The pending cell of a string set."""
-        self._register(name)
-        return self.string_sets.setdefault(name.fast_name(), StringSetCell())
+        return self._start(self.string_sets, name, StringSetCell())
 
     def get_bounded_trie(self, name: MetricName) -> BoundedTrieCell:
         """The pending cell of a bounded trie."""
-        self._register(name)
-        return self.bounded_tries.setdefault(name.fast_name(), BoundedTrieCell())
+        return self._start(self.bounded_tries, name, BoundedTrieCell())
 
     def get_histogram(self, name: MetricName, bucket_type: BucketType) -> HistogramCell:
         """The pending cell of a histogram."""
-        self._register(name)
-        return self.histograms.setdefault(name.fast_name(), HistogramCell(bucket_type))
+        return self._start(self.histograms, name, HistogramCell(bucket_type))
 
-    def _register(self, name: MetricName) -> None:
-        self.names[name.fast_name()] = name
+    def _start(self, cells: dict[str, CellT], name: MetricName, cell: CellT) -> CellT:
+        key = name.fast_name()
+        self.names[key] = name
+        cell = cells.setdefault(key, cell)
+        self._announce()
+        return cell
+
+    def _announce(self) -> None:
+        """Tells the registry that there is something to commit; last, so that no value is left behind."""
         if not self._announced:
             self._announced = True
             if self._registry is not None:
                 self._registry._pending.append(self)
 
 
-# A context variable is read three times as fast as an attribute of a threading.local, and threads that user code
-# starts have none of their own just the same.
+# A context variable is read three times as fast as an attribute of a threading.local. It belongs to the thread just
+# as much: a thread that user code starts begins without a container.
 _current: ContextVar[MetricsContainer | None] = ContextVar("current_metrics_container", default=None)
 
 #: The container that this thread's updates go to, or None.
@@ -214,7 +212,7 @@ class MetricsRegistry:
     """
 
     def __init__(self) -> None:
-        self._containers: dict[str | None, MetricsContainer] = {}
+        self._containers: dict[str, MetricsContainer] = {}
         self._pending: list[MetricsContainer] = []
         self._lock = threading.RLock()
 
@@ -251,7 +249,7 @@ class MetricsRegistry:
                 names.update(container.names)
                 for cells, target in ((container.committed, committed), (container.failed, failed)):
                     if cells:
-                        target[step or ""] = _copy(cells)
+                        target[step] = _copy(cells)
                         if reset:
                             cells.clear()
             return MetricsSnapshot(names, committed, failed)

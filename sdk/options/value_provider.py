@@ -92,10 +92,21 @@ class RuntimeValueProvider(ValueProvider):
 
     @classmethod
     def set_runtime_options(cls, pipeline_options: Mapping[str, Any] | None) -> None:
-        """Called by a runner in each process that runs user code; None takes the values away again."""
-        RuntimeValueProvider.runtime_options = pipeline_options
-        found = (pipeline_options or {}).get("experiments") or ()
-        RuntimeValueProvider.experiments = set(found)
+        """Called by a runner with `options.get_all_options()` in each process that runs user code.
+
+        None takes the values away again.
+        """
+        if pipeline_options is None:
+            RuntimeValueProvider.runtime_options = None
+            RuntimeValueProvider.experiments = set()
+            return
+        known = {
+            name: value.get() if isinstance(value, StaticValueProvider) else value
+            for name, value in pipeline_options.items()
+            if not isinstance(value, RuntimeValueProvider)  # has its default
+        }
+        RuntimeValueProvider.runtime_options = known
+        RuntimeValueProvider.experiments = set(known.get("experiments") or ())
 
     def _identity(self) -> tuple[Any, ...]:
         return self.option_name, self.value_type, self.default_value

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from hornbeam.display import HasDisplayData
 from hornbeam.options.argument_parser import OptionsParser, near_matches
+from hornbeam.options.value_provider import StaticValueProvider, ValueProvider
 
 __all__ = ["PipelineOptions"]
 
@@ -38,7 +39,7 @@ class PipelineOptions(HasDisplayData):
 
     _flags: list[str]
     _all_options: dict[str, Any]
-    _visible: dict[str, Any]
+    _visible: frozenset[str]
 
     def __init__(self, flags: Iterable[str] | None = None, **kwargs: Any) -> None:
         """`flags` are `--name=value` strings; None takes the process's command line.
@@ -48,11 +49,9 @@ class PipelineOptions(HasDisplayData):
         if isinstance(flags, str):
             raise TypeError(f"Options need a list of flags, not the string {flags!r}; split it first.")
         flags = sys.argv[1:] if flags is None else [str(flag) for flag in flags]
-        state = self.__dict__
-        state["_flags"] = flags
-        state["_all_options"] = dict(kwargs)
-        state["_visible"] = {}
-        self._parse_visible()
+        self._flags = flags
+        self._all_options = dict(kwargs)
+        self._visible = self._parse_visible()
 
     @classmethod
     def _add_argparse_args(cls, parser: OptionsParser) -> None:
@@ -60,9 +59,16 @@ class PipelineOptions(HasDisplayData):
 
     @classmethod
     def from_dictionary(cls: type[OptionsT], options: Mapping[str, Any]) -> OptionsT:
-        """Options from names and values: True is a bare flag, a list repeats its flag, None is left out."""
+        """Options from names and values, such as those of `get_all_options`.
+
+        True is a bare flag, a list repeats its flag; None, and a ValueProvider that has no value yet, are left out.
+        """
         flags: list[str] = []
         for name, value in options.items():
+            if isinstance(value, ValueProvider):
+                if not isinstance(value, StaticValueProvider):
+                    continue
+                value = value.get()
             if isinstance(value, bool):
                 flags.extend(_flags_of_switch(name, value))
             elif isinstance(value, (list, tuple)):
@@ -80,11 +86,9 @@ class PipelineOptions(HasDisplayData):
         if not (isinstance(cls, type) and issubclass(cls, PipelineOptions)):
             raise TypeError(f"view_as needs a subclass of PipelineOptions; found {cls!r}.")
         view = object.__new__(cls)
-        state = view.__dict__
-        state["_flags"] = self._flags
-        state["_all_options"] = self._all_options
-        state["_visible"] = {}
-        view._parse_visible()
+        view._flags = self._flags
+        view._all_options = self._all_options
+        view._visible = view._parse_visible()
         return view
 
     def get_all_options(
@@ -140,16 +144,17 @@ class PipelineOptions(HasDisplayData):
         wanted = self.get_all_options(retain_unknown_options=True).get("update_compatibility_version")
         return bool(wanted) and _version(str(wanted)) < _version(breaking_change_version)
 
-    def _parse_visible(self) -> None:
+    def _parse_visible(self) -> frozenset[str]:
+        """Reads the flags of this class into the shared values; answers the names of its options."""
         parser = OptionsParser(help_text=_help_of_all)
         _declare(type(self), parser, own_only=False)
         for action in parser._actions:
             if action.dest in self._all_options:
                 action.required = False
         visible = vars(parser.parse_known_args(self._flags)[0])
-        self._visible.update(visible)
         for name, value in visible.items():
             self._all_options.setdefault(name, value)
+        return frozenset(visible)
 
     def __getattr__(self, name: str) -> Any:
         # Called only for names that ordinary lookup does not find.

@@ -22,7 +22,8 @@ class Lock:
 
     Two locks taken by one process on one path exclude each other like those of two processes. The file is
     never removed: unlinking a lock file that others wait on would let two of them in. A forked child does not
-    inherit the lock (its copy of the descriptor is closed at once), so the parent's death frees it.
+    inherit the lock (its copy of the descriptor is closed at once), so the parent's death frees it; a child
+    forked in the parent's last moment may hold it for some milliseconds more, so wait a little for a lock.
     """
 
     def __init__(self, path: str, fd: int) -> None:

@@ -23,6 +23,8 @@ def differences(
     """
     if equals is not None:
         return unmatched(expected, actual, equals)
+    if _same_counts(expected, actual):
+        return [], []
     missing, missing_odd, unexpected, unexpected_odd = _hashed_differences(expected, actual)
     # What cannot be hashed may equal anything; what can be, only what has the same hash.
     if unexpected_odd:
@@ -93,6 +95,14 @@ def _shortened_repr(element: Any) -> str:
 
 def _type_name(element: Any) -> str:
     return type(element).__name__
+
+
+def _same_counts(expected: Iterable[Any], actual: Iterable[Any]) -> bool:
+    """Whether the elements can all be hashed and are the same, each as often."""
+    try:
+        return collections.Counter(expected) == collections.Counter(actual)
+    except TypeError:
+        return False
 
 
 def _hashed_differences(

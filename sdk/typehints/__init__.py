@@ -3,8 +3,8 @@
 `constraint` says what a hint is, `rules` what holds between any two, `containers` and `unions` are the hints over
 other hints, `typehints` the names that users write, `native_type_compatibility` the way from and to Python's
 typing. `signatures`, `io_hints` and `decorators` say what functions and transforms take and give;
-`trivial_inference` guesses where nobody said; `checks` compares and complains. `row_type`, `schemas`, `batch` and
-`sharded_key_type` are for special elements.
+`trivial_inference` guesses where nobody said; `checks` compares and complains. `row_type`, `schemas`, `batch_converter`,
+`batch_numpy` and `sharded_key_type` are for special elements.
 
 May import: `hornbeam.utils`, `hornbeam.error`. To add a kind of hint, open `containers`; a rule, `rules`.
 """

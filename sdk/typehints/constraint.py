@@ -77,6 +77,12 @@ class TypeConstraint:
         """Calls the visitor with this hint and every hint inside it."""
         visitor(self, visitor_arg)
 
+    def __or__(self, other: Hint) -> Hint:
+        return join(self, other)
+
+    def __ror__(self, other: Hint) -> Hint:
+        return join(other, self)
+
 
 class AnyTypeConstraint(TypeConstraint):
     """Every value, and consistent with every hint."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import typing
 from collections.abc import Callable, Mapping
 from typing import Any as AnyObject
 
@@ -11,9 +10,10 @@ import attrs
 
 from hornbeam.typehints.constraint import Any, AnyTypeConstraint, Hint, TypeVariable, hint_name
 from hornbeam.typehints.native_type_compatibility import convert_to_beam_type
+from hornbeam.typehints.pcoll_hints import inner_of_pcollection
 from hornbeam.typehints.rules import yielded_type
 from hornbeam.typehints.signatures import get_signature
-from hornbeam.typehints.tagged_output import name_in_pvalue, split_tagged_output
+from hornbeam.typehints.tagged_output import split_tagged_output
 from hornbeam.typehints.unions import UnionConstraint, make_union
 
 __all__ = ["IOTypeHints", "Side"]
@@ -75,11 +75,11 @@ class IOTypeHints:
 
     def with_input_types(self, *args: Hint, **kwargs: Hint) -> IOTypeHints:
         """The same with these inputs."""
-        return attrs.evolve(self, input_types=(args, kwargs), origin=(*self.origin, "declared inputs"))
+        return attrs.evolve(self, input_types=(args, kwargs), origin=(*self.origin, "with_input_types"))
 
     def with_output_types(self, *args: Hint, **kwargs: Hint) -> IOTypeHints:
         """The same with these outputs."""
-        return attrs.evolve(self, output_types=(args, kwargs), origin=(*self.origin, "declared outputs"))
+        return attrs.evolve(self, output_types=(args, kwargs), origin=(*self.origin, "with_output_types"))
 
     def with_input_types_from(self, other: IOTypeHints) -> IOTypeHints:
         """The same with the inputs of other hints."""
@@ -172,15 +172,6 @@ class IOTypeHints:
 
 
 _EMPTY = IOTypeHints()
-
-
-def inner_of_pcollection(annotation: AnyObject) -> Hint:
-    """The hint of the elements of `PCollection[T]`; Any for one that says nothing; None for anything else."""
-    name = name_in_pvalue(annotation)
-    if name == "PCollection":
-        args = typing.get_args(annotation)
-        return convert_to_beam_type(args[0]) if args else Any
-    return Any if name in ("PBegin", "PDone", "DoOutputsTuple", "PValue") else None
 
 
 def convert_annotation(annotation: AnyObject) -> Hint:

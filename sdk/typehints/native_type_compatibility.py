@@ -147,6 +147,8 @@ def convert_to_beam_type(typ: AnyObject) -> Hint:
         return TypeVariable(typ.__name__)
     if is_new_type(typ):
         return convert_to_beam_type(typ.__supertype__)
+    if type(typ).__name__ == "TypeAliasType":  # `type Name = ...`, from Python 3.12 on
+        return convert_to_beam_type(typ.__value__)
     if is_forward_ref(typ):
         _LOG.info("The type hint %r is a name that is not resolved; taken as Any.", typ)
         return Any
@@ -344,8 +346,15 @@ def match_is_named_tuple(user_type: AnyObject) -> bool:
         isinstance(user_type, type)
         and issubclass(user_type, tuple)
         and hasattr(user_type, "_fields")
-        and bool(getattr(user_type, "__annotations__", None))
+        and _is_annotated(user_type)
     )
+
+
+def _is_annotated(cls: type) -> bool:
+    try:
+        return bool(getattr(cls, "__annotations__", None))
+    except NameError:  # there are some, but they cannot be evaluated (from Python 3.14 on)
+        return True
 
 
 def match_dataclass_for_row(user_type: AnyObject) -> bool:

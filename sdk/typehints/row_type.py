@@ -69,10 +69,10 @@ class RowTypeConstraint(TypeConstraint):
         """The row type of a NamedTuple or dataclass with annotated fields; None for any other class."""
         if match_is_named_tuple(user_type):
             hints = _annotations(user_type)
-            fields = [(name, hints[name]) for name in user_type._fields if name in hints]  # type: ignore[attr-defined]
+            fields = [(name, hints.get(name, Any)) for name in user_type._fields]  # type: ignore[attr-defined]
         elif match_dataclass_for_row(user_type):
             hints = _annotations(user_type)
-            fields = [(each.name, hints[each.name]) for each in dataclasses.fields(user_type)]
+            fields = [(each.name, hints.get(each.name, Any)) for each in dataclasses.fields(user_type)]
         else:
             return None
         descriptions = getattr(user_type, "_field_descriptions", None)
@@ -231,10 +231,11 @@ def _as_hint(hint: Hint) -> Hint:
 
 
 def _annotations(user_type: type) -> dict[str, AnyObject]:
+    """The hints of fields, as far as their names can be resolved; what is missing may be anything."""
     try:
         return typing.get_type_hints(user_type)
-    except Exception:  # a name that cannot be resolved: the field may be anything
-        return dict(user_type.__annotations__)
+    except Exception:
+        return {}
 
 
 def _may_be_row(cls: type) -> bool:

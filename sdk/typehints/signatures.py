@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 import types
 from collections.abc import Callable, Mapping
 from typing import Any as AnyObject
@@ -15,6 +16,13 @@ from hornbeam.typehints.native_type_compatibility import convert_to_beam_type
 __all__ = ["get_signature", "getcallargs_forhints"]
 
 _EMPTY = inspect.Parameter.empty
+
+#: From Python 3.14 on, annotations are evaluated when asked for; names that are not there must not fail then.
+_LENIENT: dict[str, AnyObject] = {}
+if sys.version_info >= (3, 14):
+    import annotationlib
+
+    _LENIENT["annotation_format"] = annotationlib.Format.FORWARDREF
 
 #: For callables that do not tell their parameters, such as some builtins.
 _UNKNOWN = inspect.Signature(
@@ -35,7 +43,7 @@ def get_signature(fn: Callable[..., AnyObject]) -> inspect.Signature:
     if isinstance(fn, functools.partial):
         return _signature_of_partial(fn)
     try:
-        signature = inspect.signature(fn)
+        signature = inspect.signature(fn, **_LENIENT)
     except (ValueError, TypeError):
         signature = _UNKNOWN
     if isinstance(fn, type):
@@ -89,7 +97,7 @@ def getcallargs_forhints(
 def _signature_of_partial(fn: functools.partial[AnyObject]) -> inspect.Signature:
     inner = get_signature(fn.func)
     try:
-        open_names = inspect.signature(fn).parameters
+        open_names = inspect.signature(fn, **_LENIENT).parameters
     except (ValueError, TypeError):
         return _UNKNOWN.replace(return_annotation=inner.return_annotation)
     return inspect.Signature(

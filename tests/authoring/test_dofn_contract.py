@@ -1,5 +1,7 @@
 """What DoFns may ask for, how arguments are laid out, and the mistakes that ParDo refuses."""
 
+# ruff: noqa: B008 (a parameter of a DoFn is asked for in its default)
+
 from __future__ import annotations
 
 import contextlib
@@ -138,14 +140,14 @@ class Everything(DoFn):
         element,
         prefix,
         t=DoFn.TimestampParam,
-        last=DoFn.StateParam(STATE),  # noqa: B008
-        flush=DoFn.TimerParam(TIMER),  # noqa: B008
+        last=DoFn.StateParam(STATE),
+        flush=DoFn.TimerParam(TIMER),
         done=DoFn.BundleFinalizerParam,
     ):
         yield element
 
     @on_timer(TIMER)
-    def flush(self, key=DoFn.KeyParam, bag=DoFn.StateParam(BAG), tag=DoFn.DynamicTimerTagParam):  # noqa: B008
+    def flush(self, key=DoFn.KeyParam, bag=DoFn.StateParam(BAG), tag=DoFn.DynamicTimerTagParam):
         yield key
 
 
@@ -204,16 +206,16 @@ def test_restriction_provider_defaults():
 
 def test_a_splittable_dofn_with_a_provider_or_as_one():
     class WithProvider(DoFn):
-        def process(self, element, tracker=DoFn.RestrictionParam(Provider())):  # noqa: B008
+        def process(self, element, tracker=DoFn.RestrictionParam(Provider())):
             yield element
 
     class IsProvider(DoFn, Provider):
-        def process(self, element, tracker=DoFn.RestrictionParam()):  # noqa: B008
+        def process(self, element, tracker=DoFn.RestrictionParam()):
             yield element
 
     class Unbounded(WithProvider):
         @DoFn.unbounded_per_element()
-        def process(self, element, tracker=DoFn.RestrictionParam(Provider())):  # noqa: B008
+        def process(self, element, tracker=DoFn.RestrictionParam(Provider())):
             yield element
 
     assert isinstance(beam.ParDo(WithProvider()).signature.restriction_provider, Provider)
@@ -236,8 +238,8 @@ def test_estimator_providers():
         def process(
             self,
             element,
-            tracker=DoFn.RestrictionParam(Provider()),  # noqa: B008
-            estimator=DoFn.WatermarkEstimatorParam(Estimators()),  # noqa: B008
+            tracker=DoFn.RestrictionParam(Provider()),
+            estimator=DoFn.WatermarkEstimatorParam(Estimators()),
         ):
             yield element
 
@@ -339,3 +341,50 @@ def test_the_bundle_finalizer_calls_all_and_raises_the_first_failure():
     assert calls == ["second"]
     finalizer.reset()
     assert not finalizer.has_callbacks()
+
+
+def passing_on(fn):
+    @functools.wraps(fn)
+    def call(*args, **kwargs):
+        return fn(*args, **kwargs)
+
+    return call
+
+
+def with_a_connection(fn):
+    @functools.wraps(fn)
+    def call(x):
+        return fn(x, "connection")
+
+    return call
+
+
+def injecting(fn):
+    @functools.wraps(fn)
+    def call(*args):
+        return fn(*args, "injected")
+
+    return call
+
+
+def test_wrapped_functions_run():
+    assert [1] | beam.Map(passing_on(lambda x, w=W: (x, w.end > 0))) == [(1, True)]
+    assert [1] | beam.Map(with_a_connection(lambda x, connection: (x, connection))) == [(1, "connection")]
+    assert [1] | beam.Map(injecting(lambda x, connection: (x, connection))) == [(1, "injected")]
+    assert [1] | beam.Map(passing_on(lambda x, y: (x, y)), 2) == [(1, 2)]
+
+
+def test_stateful_dofns_and_keys_need_pairs():
+    numbers = beam.Pipeline() | beam.Create([1])
+    with pytest.raises(TypeError, match=r"A DoFn with state or timers at 'ParDo\(Everything\)' needs \(key, value\) pairs"):
+        numbers | beam.ParDo(Everything(), "prefix")
+    with pytest.raises(TypeError, match=r"DoFn.KeyParam at 'Keys' needs \(key, value\) pairs; its input is int"):
+        numbers | "Keys" >> beam.Map(lambda x, k=K: k)
+
+
+def test_the_keys_of_a_stateful_dofn_get_a_deterministic_coder():
+    p = beam.Pipeline()
+    p | beam.Create([1]) | beam.Map(lambda x: (x, x)) | "Stateful" >> beam.ParDo(Everything(), "prefix")
+    graph = p.to_graph()
+    step = next(t for t in graph.transforms.values() if t.label == "Stateful")
+    assert step.spec["stateful"] and step.spec["timers"] == ["ts-flush"] and step.spec["state"] == ["bag", "last"]

@@ -73,7 +73,7 @@ def test_a_label_twice_is_refused():
     p = beam.Pipeline()
     numbers = p | beam.Create([1])
     numbers | "Step" >> beam.Map(double)
-    with pytest.raises(RuntimeError, match="'Step' already exists in the pipeline.*another label"):
+    with pytest.raises(RuntimeError, match=r"'Step' already exists in the pipeline.*another label"):
         numbers | "Step" >> beam.Map(double)
 
 
@@ -106,7 +106,7 @@ def test_a_pcollection_of_another_pipeline_is_refused():
     one, other = beam.Pipeline(), beam.Pipeline()
     numbers = one | beam.Create([1])
     others = other | beam.Create([2])
-    with pytest.raises(ValueError, match="another.*pipelines cannot be mixed"):
+    with pytest.raises(ValueError, match=r"another.*pipelines cannot be mixed"):
         (numbers, others) | beam.Flatten()
     with pytest.raises(ValueError, match="pipelines cannot be mixed"):
         numbers | beam.Map(lambda x, y: x, beam.pvalue.AsSingleton(others))
@@ -137,7 +137,7 @@ def test_a_dofn_class_in_pardo_is_refused():
 
 
 def test_a_dofn_in_map_is_refused():
-    with pytest.raises(TypeError, match="Doubler is a DoFn. Write beam.ParDo"):
+    with pytest.raises(TypeError, match=r"Doubler is a DoFn. Write beam.ParDo"):
         beam.Map(Doubler())
 
 
@@ -247,7 +247,7 @@ def test_a_wrong_result_of_expand_is_refused():
         def expand(self, pcoll):
             return 3
 
-    with pytest.raises(TypeError, match="expand of 'Bad' must return a PCollection.*it returned int"):
+    with pytest.raises(TypeError, match=r"expand of 'Bad' must return a PCollection.*it returned int"):
         beam.Pipeline() | beam.Create([1]) | Bad()
 
 
@@ -424,3 +424,18 @@ def test_a_thousand_steps_are_built_quickly():
     elapsed = time.perf_counter() - start
     assert len(graph.transforms) == 1003
     assert elapsed < 3  # Well under a second on a quiet machine.
+
+
+def test_an_unknown_runner_is_refused_when_the_pipeline_is_made():
+    with pytest.raises(ValueError, match=r"Unknown runner 'DierctRunner'\. Did you mean 'DirectRunner'"):
+        beam.Pipeline("DierctRunner")
+    with pytest.raises(ValueError, match="Unknown runner 'Nobody'"):
+        beam.Pipeline(options=PipelineOptions(["--runner=Nobody"]))
+    with pytest.raises(TypeError, match="runner must be a name, a runner or a runner class"):
+        beam.Pipeline(runner=3).run()
+
+
+def test_mistakes_in_options_are_found_before_anything_runs():
+    p = beam.Pipeline(options=PipelineOptions(["--experiments=a,b"]))
+    with pytest.raises(ValueError, match="one experiment per flag"):
+        p.run()

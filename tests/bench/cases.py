@@ -145,7 +145,7 @@ def word_count(f: Files) -> Case:
 
 
 def chain(f: Files) -> Case:
-    numbers = list(range(int(2_000_000 * f.scale)))
+    numbers = range(int(2_000_000 * f.scale))
 
     def loop() -> Any:
         total = 0
@@ -174,7 +174,7 @@ def chain(f: Files) -> Case:
 
 
 def group(f: Files) -> Case:
-    numbers = list(range(int(2_000_000 * f.scale)))
+    numbers = range(int(2_000_000 * f.scale))
 
     def loop() -> Any:
         groups: dict[int, list[int]] = defaultdict(list)
@@ -280,7 +280,7 @@ def session_loop(f: Files) -> Any:
 
 
 def join(f: Files) -> Case:
-    numbers = list(range(int(1_000_000 * f.scale)))
+    numbers = range(int(1_000_000 * f.scale))
     left_of = lambda i: ((i * 31) % 200_000, i)  # noqa: E731
     right_of = lambda i: ((i * 17) % 200_000, -i)  # noqa: E731
     both = lambda item: (item[0], len(item[1]["l"]), len(item[1]["r"]))  # noqa: E731

@@ -108,7 +108,9 @@ def percentiles(seconds: list[float]) -> str:
 
 def main() -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--entries", type=int, default=1_000_000)
     parser.add_argument("--directory", help="where to write; by default the temporary directory")
     args = parser.parse_args()
@@ -134,7 +136,11 @@ def measure_store(
     file = store.head.files[0]
     raw = raw_write(directory, store.head.size)
     bytes_s = store.head.size / seconds / 1e6
-    report(f"full checkpoint, {n} entries, {file.size / 1e6:.0f} MB", rate(n, seconds), f"{raw / seconds:.2f} of raw")
+    report(
+        f"full checkpoint, {n} entries, {file.size / 1e6:.0f} MB",
+        rate(n, seconds),
+        f"{raw / seconds:.2f} of raw",
+    )
     report("  in bytes", f"{bytes_s:.0f} MB/s")
 
     path = store.layout.state_path(file.name)

@@ -154,6 +154,20 @@ def test_fallback_coder() -> None:
     assert own.get_coder(tuple[int, Unknown]) == c.TupleCoder([INT, c.PickleCoder()])
 
 
+def test_fallback_coder_that_knows_some_types() -> None:
+    class Picky(MoneyCoder):
+        @classmethod
+        def from_type_hint(cls, typehint: Any, registry: c.CoderRegistry) -> Picky:
+            if typehint is not Money:
+                raise ValueError("unknown")
+            return cls()
+
+    own = c.CoderRegistry()
+    own.register_fallback_coder(Picky)
+    assert own.get_coder(Money) == Picky()
+    assert own.get_coder(Unknown) == ANY
+
+
 def test_verify_deterministic(caplog: pytest.LogCaptureFixture) -> None:
     assert registry.verify_deterministic(INT, "Group") is INT
     with caplog.at_level(logging.WARNING):

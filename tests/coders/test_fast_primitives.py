@@ -346,6 +346,39 @@ def test_coders_that_cannot_be_deterministic() -> None:
         c.TupleCoder([c.CloudpickleCoder(), c.VarIntCoder()]).as_deterministic_coder("Sum", "mine")
 
 
+# Partitions of keys, and so the state of jobs, depend on these bytes: never change a line, only add.
+BYTES_FOR_EVER: list[tuple[Any, str]] = [
+    (None, "00"),
+    (True, "01"),
+    (False, "02"),
+    (0, "0300"),
+    (-1, "03ffffffffffffffffff01"),
+    (300, "03ac02"),
+    (2**63, "04008000000000000000"),
+    (-(2**63) - 1, "04ff7fffffffffffffff"),
+    (0.0, "050000000000000000"),
+    (1.5, "053ff8000000000000"),
+    (math.nan, "057ff8000000000000"),
+    ("é", "06c3a9"),
+    (b"ab", "076162"),
+    ((), "0800"),
+    ((1, "a"), "08020301060161"),
+    ([1], "09010301"),
+    ({"b": 1, "a": 2}, "0a0206016103020601620301"),
+    ({2, 1}, "0b0203010302"),
+    (frozenset({"x"}), "0c01060178"),
+    (bytearray(b"x"), "1378"),
+    (datetime.date(2024, 2, 29), "11046461746503818d2d"),
+    (uuid.UUID(int=1), "110475756964071000000000000000000000000000000001"),
+    (decimal.Decimal("1.5"), "1107646563696d616c0603312e35"),
+]
+
+
+@pytest.mark.parametrize(("value", "data"), BYTES_FOR_EVER, ids=repr)
+def test_bytes_never_change(value: Any, data: str) -> None:
+    assert KEYS.encode(value).hex() == data
+
+
 def test_the_same_in_another_process_with_other_hashes() -> None:
     program = (
         "from hornbeam.coders import coders as c;"

@@ -24,7 +24,7 @@ def test_another_function() -> None:
     result = compare(word_count(b"split"), word_count(b"other!"))
     assert [(step.label, step.changed) for step in result.changed] == [("Split", {"payload"})]
     assert not result.added and not result.removed and not result.is_same
-    assert str(result) == "~ Split\n    payload: 5 bytes (68cf49bf) -> 6 bytes (d9298a10)"
+    assert str(result) == "~ Split\n    payload: 5 bytes (ad1a6405) -> 6 bytes (c1d225e8)"
 
 
 def test_another_label() -> None:

@@ -47,6 +47,10 @@ def test_round_trip_by_hand() -> None:
     assert from_json(to_json(Graph())) == Graph()
 
 
+def test_files_of_version_1_can_be_read_for_ever() -> None:
+    assert load(pathlib.Path(__file__).parent / "fixtures" / "graph_version_1.json") == GRAPH
+
+
 def test_text_is_readable() -> None:
     document = json.loads(to_json(GRAPH))
     assert document["format"] == "hornbeam.graph" and document["version"] == 1

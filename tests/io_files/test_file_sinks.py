@@ -205,6 +205,15 @@ def test_an_override_of_the_single_write_holds_for_batches(tmp_path: Path) -> No
     assert (tmp_path / "x").read_text() == "A\nB\n"
 
 
+def test_the_element_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    elements = ["a"] * 50 + [17] + ["b"] * 5000
+    sink = TextSink(str(tmp_path / "x"), coder=StrUtf8Coder())
+    with pytest.raises(Exception) as caught, beam.Pipeline() as p:
+        p | beam.Create(elements, reshuffle=False) | Write(sink)
+    assert "The element that could not be written is 17" in caught.value.__notes__
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_values_are_converted_first(tmp_path: Path) -> None:
     sink = FramedSink(str(tmp_path / "x"), StrUtf8Coder(), shard_name_template="", convert_fn=str)
     with beam.Pipeline() as p:

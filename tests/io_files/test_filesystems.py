@@ -334,5 +334,5 @@ def test_two_file_systems_of_one_scheme_are_refused() -> None:
     class OtherTwin(Twin):
         pass
 
-    with pytest.raises(ValueError, match="Several file systems claim the scheme 'twintest'.*OtherTwin"):
+    with pytest.raises(ValueError, match=r"Several file systems claim the scheme 'twintest'.*OtherTwin"):
         FileSystems.open("twintest://x")

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
+import io
+import os
 import pickle
 import re
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -260,6 +267,27 @@ def test_the_file_goes_missing(tmp_path: Path) -> None:
         read(bundles[0].source)  # type: ignore[arg-type]
 
 
+def test_a_device_that_fails_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            raise OSError(errno.EIO, "Input/output error")
+
+    source = make(write(tmp_path, b"a\n"))
+    monkeypatch.setattr(TextSource, "open_file", lambda self, path: Failing())
+    with pytest.raises(DataError, match=r"Cannot read .*file\.txt.*Input/output error"):
+        source_test_utils.read_from_source(source)
+
+
+def test_a_pipe_is_read_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_bytes, args=(b"a\nb\n" * 1000,))
+    writer.start()
+    [bundle] = make(path).split(100)
+    assert source_test_utils.read_from_source(bundle.source) == ["a", "b"] * 1000  # type: ignore[arg-type]
+    writer.join()
+
+
 def test_names_come_with_the_lines(tmp_path: Path) -> None:
     write(tmp_path, b"a\nb", "1.txt")
     write(tmp_path, b"c", "2.txt")
@@ -300,7 +328,7 @@ def test_splits(tmp_path: Path) -> None:
     assert len(whole) == 101
     for size in (1, 7, 50, 10_000):
         assert read_split(source, size) == whole
-    assert [bundle.stop_position for bundle in source.split(400)] == [400, 790, 2]
+    assert [bundle.stop_position for bundle in source.split(400)] == [400, 790, 2, float("inf")]
     assert len(list(make(tmp_path / "1.txt", min_bundle_size=300).split(10))) == 2
 
 
@@ -342,6 +370,44 @@ def test_a_split_between_batches_moves_the_end(
         rest = [record for batch in batches for record in batch]
         residual = read(bundle.source, position, len(content)) if split else []  # type: ignore[arg-type]
         assert first + rest + residual == whole
+
+
+@pytest.fixture
+def eager_threads() -> Iterator[None]:
+    """Threads take turns as often as they can."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+@pytest.mark.usefixtures("eager_threads")
+def test_splits_that_race_with_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record_scanner, "BLOCK_BYTES", 50)
+    monkeypatch.setattr(record_scanner, "OVERRUN_BYTES", 50)
+    content = b"".join(b"%d\n" % number for number in range(2000))
+    [bundle] = make(write(tmp_path, content)).split(100_000)
+    whole = read(bundle.source)  # type: ignore[arg-type]
+    for _ in range(40):
+        tracker = bundle.source.get_range_tracker(None, None)  # type: ignore[attr-defined]
+        together = threading.Barrier(2)
+
+        def split(tracker: Any = tracker, together: threading.Barrier = together) -> list[Any]:
+            together.wait()
+            made = [tracker.try_split(position) for position in range(len(content) - 7, 0, -97)]
+            return [split for split in made if split]
+
+        with ThreadPoolExecutor(1) as pool:
+            splitting = pool.submit(split)
+            batches = bundle.source.read_batches(tracker, 7)  # type: ignore[attr-defined]
+            found = next(batches)
+            together.wait()
+            for batch in batches:
+                found.extend(batch)
+            cuts = [position for position, _ in splitting.result()]
+        for start, stop in pairwise([*sorted(cuts), len(content)]):
+            found.extend(read(bundle.source, start, stop))  # type: ignore[arg-type]
+        assert found == whole
 
 
 PIECES = [b"a", b"b", b"xyz", b"\n", b"\r\n", b"\r", b"\\", b"ab", b",", "é".encode(), b""]

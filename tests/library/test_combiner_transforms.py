@@ -19,6 +19,8 @@ from hornbeam.testing.util import (
 from hornbeam.transforms import combiners
 from hornbeam.transforms.window import FixedWindows, IntervalWindow, TimestampedValue
 
+pytestmark = pytest.mark.usefixtures("bundling")
+
 PAIRS = [("a", 1), ("a", 3), ("b", 10), ("a", 2)]
 
 

@@ -13,6 +13,8 @@ from hornbeam.transforms.group_into_batches import GROUP_INTO_BATCHES_URN
 from hornbeam.transforms.window import FixedWindows, IntervalWindow, TimestampedValue
 from hornbeam.utils.sharded_key import ShardedKey
 
+pytestmark = pytest.mark.usefixtures("bundling")
+
 
 def sizes(batch):
     key, values = batch

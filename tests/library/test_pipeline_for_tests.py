@@ -62,13 +62,13 @@ def test_without_flags():
 
 
 def test_options_given_win():
-    options = PipelineOptions(["--runner=OtherRunner"])
+    options = PipelineOptions(["--runner=PrismRunner"])
     assert TestPipeline(argv=[FLAGS], options=options).options is options
 
 
 def test_flags_from_pytest(monkeypatch):
-    monkeypatch.setattr(TestPipeline, "pytest_test_pipeline_options", "--runner=FromPytest")
-    assert TestPipeline(argv=[]).options_list == ["--runner=FromPytest"]
+    monkeypatch.setattr(TestPipeline, "pytest_test_pipeline_options", "--runner=FnApiRunner")
+    assert TestPipeline(argv=[]).options_list == ["--runner=FnApiRunner"]
     assert TestPipeline(argv=[FLAGS]).get_option("runner") == "DirectRunner"
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import pickle
 import random
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hornbeam as beam
-from hornbeam.transforms.quantiles import BUFFER_SIZE_MIN, ApproximateQuantilesCombineFn
+from hornbeam.transforms.quantile_summary import exact_summary, prune, pruned_summary
+from hornbeam.transforms.quantiles import ApproximateQuantilesCombineFn
 
 
 def quantiles(fn, parts):
@@ -30,12 +32,34 @@ def rank_error(values_and_weights, answers):
     return worst / total
 
 
-@given(st.lists(st.integers(-20, 20), min_size=1, max_size=BUFFER_SIZE_MIN), st.integers(2, 12))
+@given(st.lists(st.integers(-20, 20), min_size=1, max_size=300), st.integers(2, 12))
 @settings(max_examples=60, deadline=None)
 def test_small_inputs_are_exact(values, num_quantiles):
     ordered = sorted(values)
     expected = [ordered[k * len(values) // (num_quantiles - 1)] for k in range(num_quantiles - 1)]
     assert quantiles(ApproximateQuantilesCombineFn(num_quantiles), [values]) == [*expected, ordered[-1]]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.integers(0, 3)), min_size=1, max_size=60),
+    st.integers(1, 20),
+    st.booleans(),
+)
+@settings(max_examples=150, deadline=None)
+def test_summaries_are_pruned_as_they_are_made(pairs, size, weighted):
+    pairs.sort(key=lambda pair: pair[0])
+    keys = [key for key, _ in pairs]
+    weights = [float(weight) for _, weight in pairs] if weighted else None
+    whole = exact_summary(zip(keys, keys, weights or [1.0] * len(keys)))
+    summary = pruned_summary(keys, keys, weights, size)
+    assert summary[0] == whole[0] and summary[-1] == whole[-1]
+    assert set(summary) <= set(whole)
+    assert summary == sorted(summary)
+    # No gap between two neighbours is wider than what pruning promises.
+    total = whole[-1].rank_max
+    for left, right in pairwise(summary):
+        assert right.previous_rank_max - left.next_rank_min <= total / size + 1e-9
+    assert len(summary) <= size + 2 and len(prune(whole, size)) <= size + 2
 
 
 @pytest.mark.parametrize("order", ["random", "sorted", "descending", "few values", "skewed"])
@@ -67,7 +91,7 @@ def test_weighted_within_the_error(parts):
 def test_sketch_is_small():
     fn = ApproximateQuantilesCombineFn(10)
     sketch = fn.add_inputs(fn.create_accumulator(), range(50_000))
-    assert len(sketch.buffer) + sum(len(level or ()) for level in sketch.levels) < 4000
+    assert len(sketch.buffer) + sum(len(level or ()) for level in sketch.levels) < 6000
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ from hornbeam.transforms.window import FixedWindows, GlobalWindow, IntervalWindo
 from hornbeam.utils.timestamp import Timestamp
 from hornbeam.utils.windowed_value import WindowedValue
 
+pytestmark = pytest.mark.usefixtures("bundling")
+
 PAIRS = [("a", 1), ("b", 2), ("a", 3)]
 
 
@@ -55,6 +57,12 @@ def test_of_pairs(transform, expected):
 
 def test_labels_of_the_small_ones():
     assert (beam.Keys().label, beam.Values().label, beam.KvSwap("swap").label) == ("Keys", "Values", "swap")
+
+
+def test_they_take_other_labels():
+    p = TestPipeline()
+    p | beam.Create(PAIRS) | "mine" >> beam.Keys() | "distinct" >> beam.Distinct()
+    assert {"mine", "distinct"} <= p.applied_labels
 
 
 def test_with_keys_from_a_side_input():
@@ -243,8 +251,7 @@ class TestLogElements:
             ({"with_window": True, "use_epoch_time": True}, "x, window(start=0, end=10)"),
             (
                 {"with_window": True, "with_timestamp": True},
-                "x, timestamp='1970-01-01T00:00:05Z', window(start='1970-01-01T00:00:00Z', "
-                "end='1970-01-01T00:00:10Z')",
+                "x, timestamp='1970-01-01T00:00:05Z', window(start=1970-01-01T00:00:00Z, end=1970-01-01T00:00:10Z)",
             ),
         ],
     )

@@ -59,9 +59,23 @@ def test_a_missing_value_is_known_at_run_time_only() -> None:
     assert RuntimeValueProvider.get_value("other", int, 3) == 3
 
 
+def test_a_runner_supplies_all_options_of_the_run() -> None:
+    options = TemplateOptions(["--vp_number=5", "--experiments=a"])
+    RuntimeValueProvider.set_runtime_options(options.get_all_options())
+    assert options.vp_text.get() == "start"
+    assert RuntimeValueProvider("vp_number", int, 0).get() == 5
+    assert RuntimeValueProvider.experiments == {"a"}
+
+
 def test_defaults_drop_out_of_display_data() -> None:
     assert "vp_text" not in TemplateOptions([]).display_data()
     assert TemplateOptions(["--vp_text=x"]).display_data()["vp_text"].get() == "x"
+
+
+def test_providers_go_through_a_dictionary() -> None:
+    found = TemplateOptions(["--vp_number=5"]).get_all_options()
+    again = PipelineOptions.from_dictionary({name: value for name, value in found.items() if "vp_" in name})
+    assert again._flags == ["--vp_number=5"]
 
 
 def test_nested_values_are_translated_when_asked_for() -> None:

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from properties.generated_pipelines import Program, Step, canonical, programs
+from properties.programs import Program, Step, programs
+from properties.vocabulary import canonical
 from reference import exploded, interpret
 
 import hornbeam as beam
@@ -194,6 +195,49 @@ CASES: dict[str, Program] = {
         (SOME,),
         (Step("window", (0,), (("sliding", 2, 3, 1), EOW)), Step("combine_globally", (1,), "count")),
     ),
+    "sliding windows of an odd offset": Program(
+        (SOME + ((9, None),),),
+        (Step("window", (0,), (("sliding", 5, 3, 2.5), EOW)), Step("combine_globally", (1,), "sum")),
+    ),
+    "windowing again what is in several windows": Program(
+        (SOME,),
+        (Step("window", (0,), (("sliding", 4, 2, 0), EOW)), Step("window", (1,), (("fixed", 3, 0), EOW))),
+    ),
+    "windowing again what is in no window": Program(
+        (SOME,),
+        (Step("window", (0,), (("sliding", 2, 6, 0), EOW)), Step("window", (1,), (("global",), EOW))),
+    ),
+    "grouping what is in no window": Program(
+        (((1, 5.0), (2, 5.0)),),
+        (
+            Step("window", (0,), (("sliding", 2, 6, 0), "OUTPUT_AT_EARLIEST")),
+            Step("key_by", (1,), "int"),
+            Step("group_by_key", (2,)),
+            Step("combine_per_key", (2,), "sum"),
+        ),
+    ),
+    "new timestamps in several windows": Program(
+        (SOME,),
+        (
+            Step("window", (0,), (("sliding", 4, 2, 0), EOW)),
+            Step("restamp", (1,)),
+            Step("stamp", (1,), 2),
+            Step("rewrap", (1,)),
+        ),
+    ),
+    "more elements than a chunk": Program(
+        (tuple((n, n / 50) for n in range(1300)),),
+        (
+            Step("window", (0,), (("sliding", 20, 10, 0), "OUTPUT_AT_EARLIEST")),
+            Step("describe", (1,)),
+            Step("count_per_element", (2,)),
+            Step("group_by_key", (3,)),
+        ),
+    ),
+    "more sessions than a chunk": Program(
+        (tuple((n, 2.0 * n) for n in range(1300)),),
+        (Step("window", (0,), (("sessions", 1), "OUTPUT_AT_LATEST")), Step("count_per_element", (1,))),
+    ),
     "sessions of sessions": Program(
         (SOME,),
         (
@@ -221,8 +265,23 @@ CASES: dict[str, Program] = {
             Step("combine_per_key", (2,), "total"),
         ),
     ),
+    "a stream that is flattened with what was grouped of it": Program(
+        (SOME,),
+        (
+            Step("key_by", (0,), "int"),
+            Step("combine_per_key", (1,), "sum"),
+            Step("flatten_pairs", (1, 2)),
+            Step("cogroup", (2, 1), "dict"),
+            Step("combine_per_key", (3,), "sum"),
+        ),
+        False,
+    ),
     "a stream that is joined with itself": Program(
         (SOME,), (Step("key_by", (0,), "tuple"), Step("cogroup", (1, 1), "tuple"))
+    ),
+    "a combine whose side input is empty": Program(
+        (SOME, ()),
+        (Step("key_by", (0,), "int"), Step("combine_scaled_by_side_input", (2, 1))),
     ),
     "a side input of the stream itself": Program((SOME,), (Step("with_list", (0, 0)),)),
 }

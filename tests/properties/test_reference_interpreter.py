@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
-from properties.generated_pipelines import ClustersWindowFn, HoldToEndOfBundle, Spread, canonical
+from properties.vocabulary import ClustersWindowFn, HoldToEndOfBundle, Spread, canonical
 from reference import ONLY_PANE, exploded, interpret
 from reference_dofn import Unsupported
 
@@ -316,7 +316,7 @@ class Remembering(beam.DoFn):
                 )
                 | beam.GroupByKey()
             ),
-            "the default trigger only",
+            "fires each window once, at its end",
         ),
     ],
 )

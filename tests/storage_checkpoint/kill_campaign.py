@@ -90,7 +90,7 @@ def job(directory: str, seed: int, report: int) -> None:
         os.write(report, line.encode() + b"\n")
 
     rng = random.Random(seed)
-    with CheckpointStore(directory, OPTIONS, key_groups=KEY_GROUPS) as store:
+    with CheckpointStore(directory, OPTIONS, key_groups=KEY_GROUPS, lock_timeout_s=20) as store:
         head = store.head
         sequence = int(head.metadata["sequence"]) if head else 0
         for _ in range(STEPS_MAX):
@@ -180,7 +180,7 @@ def run_and_kill(directory: str, seed: int, delay_s: float | None, fault: str | 
 
 def check(directory: str, expected: Expected) -> None:
     """Open what is left: the last acknowledged commit or the one in progress, and all of it."""
-    with CheckpointStore(directory, OPTIONS, key_groups=KEY_GROUPS) as store:
+    with CheckpointStore(directory, OPTIONS, key_groups=KEY_GROUPS, lock_timeout_s=20) as store:
         started = (expected.started or "").split()
         newest = expected.acknowledged
         for manifest in [*store.checkpoints(), *store.savepoints()]:
@@ -228,7 +228,9 @@ def campaign(directory: str, kills: int, seconds: float, seed: int) -> tuple[int
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=1e9)
     parser.add_argument("--seed", type=int, default=int(time.time()))

@@ -1,6 +1,6 @@
 """Makes the store that is kept as this format version's fixture. Run once per version; never again for an old one.
 
-    python tests/storage_checkpoint/make_fixture.py tests/storage_checkpoint/fixtures/v1
+python tests/storage_checkpoint/make_fixture.py tests/storage_checkpoint/fixtures/v1
 """
 
 from __future__ import annotations

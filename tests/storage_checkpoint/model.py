@@ -49,14 +49,14 @@ def random_changes(rng: random.Random, state: Mapping[bytes, bytes], n: int) -> 
             changes[rng.choice(sorted(state))] = None
             continue
         number = rng.randrange(40)
-        key = encode_key(rng.choice(["a", "count", "ab"]), number % KEY_GROUPS, b"k%d" % number, b"w" * rng.randrange(3))
+        key = encode_key(
+            rng.choice(["a", "count", "ab"]), number % KEY_GROUPS, b"k%d" % number, b"w" * rng.randrange(3)
+        )
         changes[key] = rng.randbytes(rng.choice([0, 3, 30]))
     return changes
 
 
-def write(
-    pending: PendingCheckpoint, files: Files, changes: Changes, workers: int
-) -> tuple[StateFile, ...]:
+def write(pending: PendingCheckpoint, files: Files, changes: Changes, workers: int) -> tuple[StateFile, ...]:
     """Write changes as several workers would, each for its own key groups."""
     written: list[StateFile] = []
     for worker in range(workers):

@@ -29,7 +29,9 @@ def run(*arguments: object) -> int:
     return status
 
 
-def test_list_is_a_table_of_checkpoints_then_savepoints(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_is_a_table_of_checkpoints_then_savepoints(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run("list", store) == 0
     titles, *rows = capsys.readouterr().out.splitlines()
     assert titles.split() == ["KIND", "NAME", "CREATED", "BASE", "FILES", "SIZE", "ADDED", "ENTRIES"]
@@ -58,7 +60,8 @@ def test_dump_prints_entries_as_json_lines(store: Path, capsys: pytest.CaptureFi
     assert run("dump", store, "--state", "count", "--groups", "2-3", "--limit", "2") == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert lines == [
-        {"state": "count", "key_group": 2, "key": f"key-{i}", "window": "", "value": "4" * 10} for i in (18, 34)
+        {"state": "count", "key_group": 2, "key": f"key-{i}", "window": "", "value": "4" * 10}
+        for i in (18, 34)
     ]
     assert run("dump", store, "--state", "bag α", "--groups", "1", "--limit", "1") == 0
     assert json.loads(capsys.readouterr().out)["window"] == {"base64": "d2luZG93/w=="}

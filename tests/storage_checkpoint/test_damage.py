@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import zlib
 
@@ -76,7 +77,9 @@ def test_every_truncation_is_found(stored: tuple[SimDisk, SimFiles, Model]) -> N
             node.content[:], node.durable[:] = whole, whole
 
 
-def test_a_damaged_newest_manifest_is_dropped_only_when_asked(stored: tuple[SimDisk, SimFiles, Model]) -> None:
+def test_a_damaged_newest_manifest_is_dropped_only_when_asked(
+    stored: tuple[SimDisk, SimFiles, Model],
+) -> None:
     disk, files, model = stored
     disk.damage(NEWEST, 70)
     with pytest.raises(CorruptionError, match=r"checkpoint-000000000004.manifest .* verify --repair /store"):
@@ -95,7 +98,9 @@ def test_a_damaged_newest_manifest_is_dropped_only_when_asked(stored: tuple[SimD
     assert files.exists(NEWEST + ".corrupt")
 
 
-def test_a_damaged_block_sets_aside_the_checkpoints_that_need_it(stored: tuple[SimDisk, SimFiles, Model]) -> None:
+def test_a_damaged_block_sets_aside_the_checkpoints_that_need_it(
+    stored: tuple[SimDisk, SimFiles, Model],
+) -> None:
     disk, files, model = stored
     manifest = Manifest.decode(files.read_bytes(NEWEST), NEWEST)
     path = f"/store/state/{manifest.files[-1].name}"
@@ -163,7 +168,32 @@ def test_a_manifest_under_another_name_or_of_a_newer_format_is_refused(
     with pytest.raises(CorruptionError, match="checkpoint 4 under a wrong name"):
         CheckpointStore(DIRECTORY, SMALL, files=files)
     body = data[data.index(b"\n") + 1 : -1]
-    newer = b"hornbeam-checkpoint 2 %d %08x\n" % (len(body), zlib.crc32(body, zlib.crc32(b"2"))) + body + b"\n"
+    newer = (
+        b"hornbeam-checkpoint 2 %d %08x\n" % (len(body), zlib.crc32(body, zlib.crc32(b"2"))) + body + b"\n"
+    )
     with pytest.raises(StorageError, match="version 2 is newer") as caught:
         Manifest.decode(newer, "/m")
     assert not isinstance(caught.value, CorruptionError)
+
+
+def test_a_checkpoint_whose_commit_failed_is_gone_before_the_next_one_is_committed(
+    stored: tuple[SimDisk, SimFiles, Model],
+) -> None:
+    disk, files, _ = stored
+    with CheckpointStore(DIRECTORY, SMALL, key_groups=KEY_GROUPS, files=files) as store:
+        failed, following = store.begin(), store.begin()
+        disk.fail(1, errno.EIO, operations=frozenset({"sync_dir"}))
+        with pytest.raises(StorageError):
+            failed.commit()
+        assert files.exists("/store/manifests/checkpoint-000000000005.manifest")
+        assert [m.checkpoint for m in store.checkpoints()] == [3, 4]
+        following.commit()
+        for reader in (StoreReader(DIRECTORY, files=files), store):
+            assert [m.checkpoint for m in reader.checkpoints()] == [4, 6]
+        after = SimFiles(disk.after_crash(0, "lose_all"))
+        assert [m.checkpoint for m in StoreReader(DIRECTORY, files=after).checkpoints()] == [4, 6]
+        store.savepoint("after")
+        disk.fail(1, errno.EIO, operations=frozenset({"sync_dir"}))
+        with pytest.raises(StorageError):
+            store.savepoint("doubtful")
+    assert [m.savepoint for m in StoreReader(DIRECTORY, files=files).savepoints()] == ["after", "s"]

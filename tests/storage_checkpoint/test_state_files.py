@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from storage_sim.simdisk import SimDisk
 from storage_sim.simfiles import SimFiles
 
+from hornbeam.storage.checkpoint import key_filter
 from hornbeam.storage.checkpoint.block import Entries
 from hornbeam.storage.checkpoint.key import (
     StateKey,
@@ -99,6 +100,18 @@ def test_workers_share_all_key_groups(workers: int) -> None:
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
+@pytest.mark.parametrize("n", [0, 1, 7, 1000, 5000])
+def test_the_key_filter_passes_every_key_and_few_others(n: int) -> None:
+    present = [encode_key("s", i % 8, b"key%d" % i) for i in range(n)]
+    hashes = key_filter.hashes_of(present)
+    bits = key_filter.build(hashes)
+    assert bits == key_filter._build_one_by_one(hashes, len(bits)) == key_filter._build_vectorised(hashes, len(bits))
+    assert all(key_filter.may_contain(memoryview(bits), key) for key in present)
+    if n >= 1000:
+        absent = [encode_key("s", i % 8, b"key%d" % i) for i in range(n, n + 4000)]
+        assert sum(key_filter.may_contain(memoryview(bits), key) for key in absent) < 4000 * 0.02
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.dictionaries(keys, values, max_size=60),
@@ -131,7 +144,7 @@ def test_a_state_file_gives_back_what_was_written(
     }
 
 
-def test_one_entry_at_a_time_makes_the_same_file() -> None:
+def test_one_entry_at_a_time_comes_to_the_same() -> None:
     entries = some_entries(50)
     _, files = sim()
     file = build(files, entries)
@@ -139,8 +152,15 @@ def test_one_entry_at_a_time_makes_the_same_file() -> None:
     for key in sorted(entries):
         writer.add(key, entries[key])
     again = writer.finish()
-    assert (again.size, again.entries, again.first_group, again.last_group) == (file.size, 50, 0, 3)
-    assert StateFileReader(files, "/d/g.state", again).block_count > 5
+    assert (again.entries, again.tombstones, again.first_group, again.last_group) == (
+        50,
+        file.tombstones,
+        0,
+        3,
+    )
+    reader = StateFileReader(files, "/d/g.state", again)
+    assert reader.block_count > 5
+    assert [pair for block in reader.blocks() for pair in zip(*block)] == sorted(entries.items())
 
 
 def test_entries_out_of_order_are_refused(tmp_path: Path) -> None:

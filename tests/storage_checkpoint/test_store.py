@@ -27,6 +27,7 @@ from hornbeam.storage.errors import (
     DiskFullError,
     FileExistsAlreadyError,
     LockTimeoutError,
+    MissingFileError,
     StorageError,
     SyncFailedError,
 )
@@ -120,7 +121,9 @@ def test_retention_keeps_the_last_n_and_savepoints_keep_theirs(tmp_path: Path) -
         store.delete_savepoint("second")
         assert store.savepoints() == []
         check_no_orphans(store, files_module.OS_FILES)
-        with pytest.raises(NoSuchCheckpointError, match=r"savepoint 'first'; there is: checkpoint 6, checkpoint 7"):
+        with pytest.raises(
+            NoSuchCheckpointError, match=r"savepoint 'first'; there is: checkpoint 6, checkpoint 7"
+        ):
             store.snapshot("first")
         with pytest.raises(NoSuchCheckpointError, match="no checkpoint 3"):
             store.snapshot(3)
@@ -174,7 +177,9 @@ def test_several_processes_write_and_any_number_restores(tmp_path: Path) -> None
         with multiprocess.get_context("fork").Pool(2) as pool:
             shares = pool.starmap(write_share, [(pending.ticket, i, 3) for i in range(3)])
         pending.commit([file for share in shares for file in share])
-    whole = {encode_key("s", group, b"%d" % i): b"%d/%d" % (group, i) for group in range(16) for i in range(20)}
+    whole = {
+        encode_key("s", group, b"%d" % i): b"%d/%d" % (group, i) for group in range(16) for i in range(20)
+    }
     reader = StoreReader(tmp_path / "store")
     for workers in (1, 2, 3, 5, 16):
         restored: dict[bytes, bytes] = {}
@@ -310,6 +315,21 @@ def test_a_merge_in_another_process_while_checkpoints_go_on(tmp_path: Path) -> N
         store.compact(full=True)
         assert not store.apply_merge(stale, merged)
         check_no_orphans(store, files_module.OS_FILES)
+
+
+def test_a_merge_of_files_that_a_full_checkpoint_has_replaced_is_dropped(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        for n in range(5):
+            commit(store, ("s", 1, b"%d" % n, b"v"))
+        plan = store.plan_merge()
+        assert plan is not None
+        for _ in range(2):
+            store.begin(incremental=False).commit()
+        with pytest.raises(MissingFileError):
+            plan.execute()
+        store.abandon_merge(plan)
+        store.plan_merge = lambda full: plan  # type: ignore[method-assign]
+        assert not store.compact()
 
 
 @pytest.fixture

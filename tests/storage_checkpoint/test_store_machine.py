@@ -26,7 +26,10 @@ from hornbeam.storage.checkpoint import CheckpointStore, PendingCheckpoint, Stor
 from hornbeam.storage.files import StorageError
 
 keys = st.builds(
-    encode_key, st.sampled_from(["a", "b"]), st.integers(0, KEY_GROUPS - 1), st.sampled_from([b"", b"k", b"kk"])
+    encode_key,
+    st.sampled_from(["a", "b"]),
+    st.integers(0, KEY_GROUPS - 1),
+    st.sampled_from([b"", b"k", b"kk"]),
 )
 changes = st.dictionaries(keys, st.none() | st.binary(max_size=40), max_size=12)
 names = st.sampled_from(["x", "y", "z"])
@@ -49,13 +52,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.files = SimFiles(self.disk)
         self.store = CheckpointStore(DIRECTORY, SMALL, key_groups=KEY_GROUPS, files=self.files)
         self.pending = None
-        self.at_opening = True
         self.state = self.checkpoints[max(self.checkpoints)] if self.checkpoints else {}
+        self.check_retired()
         check_no_orphans(self.store, self.files)
-
-    def retire(self, head: int) -> None:
-        kept = {*sorted(self.checkpoints)[-SMALL.retain :], head}
-        self.checkpoints = {n: state for n, state in self.checkpoints.items() if n in kept}
 
     @rule(changes=changes, workers=st.integers(1, 3), incremental=st.booleans())
     def commit(self, changes: Changes, workers: int, incremental: bool) -> None:
@@ -64,7 +63,6 @@ class StoreMachine(RuleBasedStateMachine):
         files = write(pending, self.files, changes if incremental else dict(state), workers)
         pending.commit(files, {"sum": checksum(state)})
         self.state = self.checkpoints[pending.checkpoint] = state
-        self.retire(pending.checkpoint)
 
     @precondition(lambda self: self.pending is None)
     @rule(changes=changes)
@@ -100,7 +98,8 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.pending is None and (self.checkpoints or self.savepoints))
     @rule(data=st.data())
     def restore(self, data: st.DataObject) -> None:
-        which = data.draw(st.sampled_from([*sorted(self.checkpoints), *sorted(self.savepoints)]))
+        kept = [m.checkpoint for m in self.store.checkpoints()]
+        which = data.draw(st.sampled_from([*kept, *sorted(self.savepoints)]))
         with self.store.restore(which) as snapshot:
             self.state = contents(snapshot)
         assert self.state == (self.checkpoints[which] if isinstance(which, int) else self.savepoints[which])
@@ -112,26 +111,23 @@ class StoreMachine(RuleBasedStateMachine):
     @rule()
     def gc(self) -> None:
         self.store.gc()
+        self.check_retired()
         if self.pending is None:
-            self.check_retired()
             check_no_orphans(self.store, self.files)
 
     @rule()
     def reopen(self) -> None:
         self.store.close()
-        self.check_retired()
         self.open()
 
     @rule()
     def kill(self) -> None:
         self.files.kill()
-        self.check_retired()
         self.open()
 
     @rule(seed=st.integers(0, 1000))
     def crash(self, seed: int) -> None:
         self.disk = self.disk.after_crash(seed)
-        self.check_retired()
         self.open()
 
     @rule(seed=st.integers(0, 1000), calls=st.integers(1, 25), number=st.sampled_from([5, 28]))
@@ -150,23 +146,21 @@ class StoreMachine(RuleBasedStateMachine):
             return
         self.disk.failure = None
         self.state = self.checkpoints[pending.checkpoint] = state
-        self.retire(pending.checkpoint)
 
     def check_retired(self) -> None:
-        """An opening or gc keeps no more than it has to; the head is one of what is kept."""
+        """After an opening or gc no more is kept than has to be."""
         head = self.store.head
-        kept = sorted(self.checkpoints)[-SMALL.retain :]
-        if head is not None and head.savepoint is None and self.files.alive and not self.disk.down:
-            kept = sorted({*kept, head.checkpoint} & self.checkpoints.keys())
-        self.checkpoints = {n: self.checkpoints[n] for n in kept}
+        kept = {*sorted(self.checkpoints)[-SMALL.retain :]}
+        if head is not None and head.savepoint is None:
+            kept.add(head.checkpoint)
+        assert {m.checkpoint for m in self.store.checkpoints()} == kept
 
     @invariant()
     def everything_is_as_the_model_says(self) -> None:
         checkpoints, savepoints = found(self.store)
-        newest = sorted(self.checkpoints)[-SMALL.retain :]
-        assert {n: checkpoints[n] for n in newest} == {n: self.checkpoints[n] for n in newest}
+        assert checkpoints == {n: self.checkpoints[n] for n in checkpoints}
+        assert checkpoints.keys() >= {*sorted(self.checkpoints)[-SMALL.retain :]}
         assert savepoints == self.savepoints
-        self.checkpoints = {n: self.checkpoints[n] for n in checkpoints}
         reader = StoreReader(DIRECTORY, files=self.files)
         assert [m.checkpoint for m in reader.checkpoints()] == sorted(checkpoints)
 

@@ -70,7 +70,9 @@ class Workload:
                 self._retry(self.store.close)
             self._retry(self._open)
         elif verb in ("commit", "full"):
-            self._commit(random_changes(self.rng, self.model.state, self.rng.randrange(1, 12)), verb == "commit")
+            self._commit(
+                random_changes(self.rng, self.model.state, self.rng.randrange(1, 12)), verb == "commit"
+            )
         elif verb in ("abort", "abandon"):
             self._half_write(abort=verb == "abort")
         elif verb in ("savepoint", "delete"):

@@ -7,9 +7,9 @@ import random
 from collections.abc import Callable
 
 import attrs
+from storage_sim.simfiles import SimFiles
 
 from hornbeam.storage.errors import StorageError
-from hornbeam.storage.files import Files
 from hornbeam.storage.log import Log, LogError, Producer
 from hornbeam.storage.log.offset_store import OffsetStore
 from hornbeam.storage.log.partition import Partition
@@ -137,7 +137,7 @@ def check_goes_on(log: Log, model: Model) -> None:
 class Workload:
     """A random sequence of writes by two processes, checked by the model. `steps` are the same for one seed."""
 
-    def __init__(self, files: list[Files], model: Model, seed: int, retries: int = 1) -> None:
+    def __init__(self, files: list[SimFiles], model: Model, seed: int, retries: int = 1) -> None:
         self.files = files
         self.model = model
         self.rng = random.Random(seed)
@@ -199,8 +199,9 @@ class Workload:
         process = self.rng.randrange(len(self.files))
         before = [a for a in self.model.attempts[partition] if a.status == WRITTEN]
         self.log(process).partition(TOPIC, partition).sync()
-        for attempt in before:
-            attempt.status = DURABLE
+        if self.files[process].disk.failure is None:  # a failed fsync may have lost them before
+            for attempt in before:
+                attempt.status = DURABLE
 
     def reopen(self) -> None:
         """One process goes away (its handles and locks with it) and comes back."""

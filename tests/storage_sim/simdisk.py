@@ -266,9 +266,7 @@ class SimDisk:
                     continue
                 if id(node) not in nodes:
                     content = node.after_crash(rng, chosen, self.page_size)
-                    nodes[id(node)] = FileNode(
-                        content, bytearray(content), set(), len(content), len(content)
-                    )
+                    nodes[id(node)] = FileNode(content, bytearray(content), set(), len(content), len(content))
                 copy.entries[name] = nodes[id(node)]
             copy.durable = dict(copy.entries)
             return copy

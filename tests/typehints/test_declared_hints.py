@@ -307,7 +307,7 @@ def test_replace_and_defaults() -> None:
     filled = hints.with_defaults(IOTypeHints.empty().with_input_types(str).with_output_types(str))
     assert (filled.input_types, filled.output_types) == (((int,), {}), ((str,), {}))
     assert hints.with_defaults(None) is hints
-    assert "declared inputs" in hints.debug_str()
+    assert "with_input_types" in hints.debug_str()
 
 
 def test_getcallargs_forhints() -> None:

@@ -101,6 +101,8 @@ def test_hints_show_as_they_are_written(hint: object, shown: str) -> None:
         (List[List], List[List[Any]]),
         (WindowedValue(int), WindowedValue[int]),
         (TypeVariable("T"), T),
+        (List[int] | None, Optional[List[int]]),
+        (int | List[int], Union[int, List[int]]),
     ],
 )
 def test_equal_hints(one: object, other: object) -> None:

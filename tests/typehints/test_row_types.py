@@ -57,6 +57,16 @@ def test_of_named_tuples_and_dataclasses() -> None:
     assert word(text="a", count=1) == Word("a", 1)
 
 
+def test_fields_whose_type_cannot_be_resolved_may_be_anything() -> None:
+    class Odd(typing.NamedTuple):
+        known: int
+        unknown: "Missing"  # noqa: F821, UP037
+
+    row = RowTypeConstraint.from_user_type(Odd)
+    assert row is not None and [name for name, _ in row.fields] == ["known", "unknown"]
+    assert row.get_type_for("unknown") == Any
+
+
 def test_fields_make_the_type() -> None:
     assert _row(text=str, count=int) == RowTypeConstraint.from_user_type(Word)
     assert _row(text=str, count=float) != RowTypeConstraint.from_user_type(Word)

@@ -134,6 +134,8 @@ def test_a_nested_spec_is_readable() -> None:
         (lambda: trigger_from_spec({"type": "sometimes"}), ValueError, "'sometimes'"),
         (lambda: trigger_from_spec({"type": "after_count"}), ValueError, "lacks 'count'"),
         (lambda: AccumulationMode.RETRACTING, AttributeError, "Retractions are not supported"),
+        (lambda: AccumulationMode("RETRACTING"), ValueError, "Retractions are not supported"),
+        (lambda: AccumulationMode(9), ValueError, "9 is no accumulation mode"),
         (lambda: AccumulationMode.KEEPING, AttributeError, "has no 'KEEPING'"),
     ],
 )
@@ -163,3 +165,4 @@ def test_a_users_own_trigger_is_refused_by_the_graph() -> None:
 def test_accumulation_modes_are_their_names() -> None:
     assert [str(mode) for mode in AccumulationMode] == ["DISCARDING", "ACCUMULATING"]
     assert AccumulationMode("DISCARDING") is AccumulationMode.DISCARDING
+    assert AccumulationMode(2) is AccumulationMode.ACCUMULATING

@@ -13,9 +13,10 @@ State files (sorted entries, checksummed blocks) are immutable and shared by all
 manifest per checkpoint lists them, and its atomic appearance is the commit. FORMAT.md gives the bytes. Imports
 only `hornbeam.storage` beside it.
 
-To change the entry key, open `key`; the file format, `block`, `state_file`, `state_reader`; what a checkpoint
-consists of, `manifest`; commit, retention and clearing away, `store`, `references`; what workers write, `writer`;
-restoring and reading, `snapshot`, `merge`, `catalog`; merging of files, `compaction`; checks and repair, `verify`;
+To change the entry key, open `key`; the file format, `block`, `state_file`, `state_reader`, `key_filter`; what a checkpoint
+consists of, `manifest`; commit, retention and savepoints, `store`, `pending`; what is written and removed in
+which order, `ledger`, `references`; what workers write, `writer`; restoring and reading, `snapshot`, `merge`,
+`catalog`; merging of files, `compaction`; checks and repair, `verify`;
 figures, `inspection`.
 """
 
@@ -26,9 +27,10 @@ from hornbeam.storage.checkpoint.inspection import describe, list_store
 from hornbeam.storage.checkpoint.key import StateKey, decode_key, encode_key, groups_of_worker, key_prefix
 from hornbeam.storage.checkpoint.manifest import Manifest
 from hornbeam.storage.checkpoint.options import StoreOptions
+from hornbeam.storage.checkpoint.pending import PendingCheckpoint
 from hornbeam.storage.checkpoint.snapshot import Snapshot
 from hornbeam.storage.checkpoint.state_file import StateFile
-from hornbeam.storage.checkpoint.store import CheckpointStore, PendingCheckpoint
+from hornbeam.storage.checkpoint.store import CheckpointStore
 from hornbeam.storage.checkpoint.verify import Problem, VerifyReport, verify
 from hornbeam.storage.checkpoint.writer import SnapshotWriter, WriteTicket
 

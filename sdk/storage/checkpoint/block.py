@@ -57,11 +57,13 @@ def encode_block(
     """The block's crc and the buffers to be written one after the other."""
     key_lengths = array("I", map(len, keys))
     try:
-        value_lengths = array("i", [-1 if value is None else len(value) for value in values])
+        if None in values:
+            value_lengths = array("i", [-1 if value is None else len(value) for value in values])
+        else:
+            value_lengths = array("i", map(len, values))  # type: ignore[arg-type]
     except OverflowError:
         raise ValueError(f"a value is longer than the format's limit of {VALUE_BYTES_MAX} bytes") from None
-    present = [value for value in values if value is not None]
-    parts = [_raw(key_lengths), _raw(value_lengths), b"".join(keys), b"".join(present)]
+    parts = [_raw(key_lengths), _raw(value_lengths), b"".join(keys), b"".join(filter(None, values))]
     raw = sum(map(len, parts))
     number, stored_parts = CODECS[codec], parts
     if number:
@@ -85,6 +87,42 @@ def read_header(data: bytes | memoryview, path: str, offset: int) -> BlockHeader
     return BlockHeader(*HEADER.unpack(data[:HEADER_BYTES]))
 
 
+class PackedBlock:
+    """A checked block that is searched without making an object of every entry."""
+
+    def __init__(self, raw: bytes, n: int) -> None:
+        key_lengths, self._value_lengths = _lengths(raw, n)
+        self._raw = raw
+        self._key_ends = list(accumulate(key_lengths, initial=8 * n))
+        self._n = n
+
+    def find(self, key: bytes) -> tuple[bool, bytes | None]:
+        """Whether the key is there, and its value (None for a tombstone)."""
+        raw, ends = self._raw, self._key_ends
+        low, high = 0, self._n
+        while low < high:
+            middle = (low + high) // 2
+            if raw[ends[middle] : ends[middle + 1]] < key:
+                low = middle + 1
+            else:
+                high = middle
+        if low == self._n or raw[ends[low] : ends[low + 1]] != key:
+            return False, None
+        before = self._value_lengths[:low]
+        start = ends[-1] + sum(before) + before.count(-1)
+        length = self._value_lengths[low]
+        return True, None if length < 0 else raw[start : start + length]
+
+
+def read_packed(data: memoryview, path: str, offset: int, file_id: bytes) -> tuple[BlockHeader, PackedBlock]:
+    """As `read_block`, for looking up a few keys."""
+    header, raw = _checked_payload(data, path, offset, file_id)
+    try:
+        return header, PackedBlock(raw, header.entries)
+    except ValueError as error:
+        raise CorruptionError(path, offset, f"block has a valid checksum but {error}") from error
+
+
 def read_block(data: memoryview, path: str, offset: int, file_id: bytes) -> tuple[BlockHeader, Entries]:
     """Check and decode the block that fills `data` exactly; CorruptionError names file and offset."""
     header, raw = _checked_payload(data, path, offset, file_id)
@@ -94,9 +132,7 @@ def read_block(data: memoryview, path: str, offset: int, file_id: bytes) -> tupl
         raise CorruptionError(path, offset, f"block has a valid checksum but {error}") from error
 
 
-def _checked_payload(
-    data: memoryview, path: str, offset: int, file_id: bytes
-) -> tuple[BlockHeader, bytes]:
+def _checked_payload(data: memoryview, path: str, offset: int, file_id: bytes) -> tuple[BlockHeader, bytes]:
     header = read_header(data, path, offset)
     if len(data) != HEADER_BYTES + header.stored:
         expected = len(data) - HEADER_BYTES
@@ -113,14 +149,7 @@ def _checked_payload(
 
 
 def _decode(raw: bytes, n: int) -> Entries:
-    if len(raw) < 8 * n:
-        raise ValueError(f"{len(raw)} bytes cannot hold {n} entries")
-    key_lengths, value_lengths = array("I"), array("i")
-    key_lengths.frombytes(raw[: 4 * n])
-    value_lengths.frombytes(raw[4 * n : 8 * n])
-    if not _NATIVE:
-        key_lengths.byteswap()
-        value_lengths.byteswap()
+    key_lengths, value_lengths = _lengths(raw, n)
     ends = list(accumulate(key_lengths, initial=8 * n))
     keys = [raw[start:end] for start, end in pairwise(ends)]
     at = ends[-1]
@@ -140,6 +169,18 @@ def _decode(raw: bytes, n: int) -> Entries:
     if at != len(raw):
         raise ValueError(f"its entries take {at} bytes of {len(raw)}")
     return Entries(keys, values)
+
+
+def _lengths(raw: bytes, n: int) -> tuple[array[int], array[int]]:
+    if len(raw) < 8 * n:
+        raise ValueError(f"{len(raw)} bytes cannot hold {n} entries")
+    key_lengths, value_lengths = array("I"), array("i")
+    key_lengths.frombytes(raw[: 4 * n])
+    value_lengths.frombytes(raw[4 * n : 8 * n])
+    if not _NATIVE:
+        key_lengths.byteswap()
+        value_lengths.byteswap()
+    return key_lengths, value_lengths
 
 
 def _raw(lengths: array[int]) -> bytes:

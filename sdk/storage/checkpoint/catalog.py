@@ -1,8 +1,8 @@
 """A store's directory as it lies on the disk, and finding checkpoints in it.
 
-    LOCK        held by the process that writes to the store
-    manifests/  checkpoint-<number>.manifest, savepoint-<name>.manifest; *.tmp: being written; *.corrupt: set aside
-    state/      <checkpoint>-<token of the opening>-<writer>-<n>.state
+LOCK        held by the process that writes to the store
+manifests/  checkpoint-<number>.manifest, savepoint-<name>.manifest; *.tmp: being written; *.corrupt: set aside
+state/      <checkpoint>-<token of the opening>-<writer>-<n>.state
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import attrs
 from hornbeam.storage.checkpoint.manifest import CORRUPT_SUFFIX, Manifest, is_manifest_name
 from hornbeam.storage.checkpoint.snapshot import Snapshot
 from hornbeam.storage.errors import CorruptionError, MissingFileError, StorageError
-from hornbeam.storage.files import Files
+from hornbeam.storage.files import OS_FILES, Files
 
 _ATTEMPTS = 10
 
@@ -54,9 +54,7 @@ class Layout:
         return os.path.join(self.state, name)
 
 
-def load_manifests(
-    files: Files, layout: Layout
-) -> tuple[dict[str, Manifest], dict[str, CorruptionError]]:
+def load_manifests(files: Files, layout: Layout) -> tuple[dict[str, Manifest], dict[str, CorruptionError]]:
     """All manifests by file name, and what is wrong with those that cannot be read."""
     if not files.isdir(layout.manifests):
         raise StorageError(layout.directory, "open", "not a checkpoint store: it has no directory manifests/")
@@ -119,7 +117,7 @@ class StoreReader:
 
     def __init__(self, directory: str | os.PathLike[str], *, files: Files | None = None) -> None:
         self.layout = Layout(os.fspath(directory))
-        self._files = files or Files()
+        self._files = files or OS_FILES
         self._manifests()
 
     def checkpoints(self) -> list[Manifest]:

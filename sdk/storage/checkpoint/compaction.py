@@ -42,9 +42,7 @@ class MergePlan:
     def execute(self, files: Files = OS_FILES) -> tuple[StateFile, ...]:
         """Write the merged files, in this or any other process, and give what `apply_merge` wants."""
         directory = self.ticket.state_directory
-        readers = [
-            StateFileReader(files, os.path.join(directory, file.name), file) for file in self.inputs
-        ]
+        readers = [StateFileReader(files, os.path.join(directory, file.name), file) for file in self.inputs]
         chunks = merge([reader.blocks() for reader in readers], self.drop_tombstones)
         writer = self.ticket.writer(MERGE_LABEL, files)
         writer.write_sorted(_rechunk(chunks))

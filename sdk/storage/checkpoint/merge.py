@@ -69,5 +69,3 @@ def _combine(chunks: list[Entries], drop_tombstones: bool) -> Entries:
         kept = [i for i, value in enumerate(values) if value is not None]
         keys, values = [keys[i] for i in kept], [values[i] for i in kept]
     return Entries(keys, values)
-
-

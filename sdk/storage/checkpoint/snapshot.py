@@ -40,7 +40,7 @@ class Snapshot:
         self.groups = range(manifest.key_groups) if groups is None else groups
         group_bounds(self.groups)
         self._readers = [
-            StateFileReader(files, os.path.join(state_directory, file.name), file)
+            (file, StateFileReader(files, os.path.join(state_directory, file.name), file))
             for file in manifest.files
             if file.overlaps(self.groups)
         ]
@@ -63,15 +63,16 @@ class Snapshot:
         """As `get`, by the key's byte form."""
         if key_group_of(key) not in self.groups:
             raise ValueError(f"key group {key_group_of(key)} is not of this snapshot's {self.groups}")
-        for reader in reversed(self._readers):
+        group = key_group_of(key)
+        for file, reader in reversed(self._readers):
+            if not file.first_group <= group <= file.last_group:
+                continue
             value = reader.get(key)
             if not isinstance(value, Missing):
                 return value
         return None
 
-    def scan(
-        self, groups: range | None = None, state: str | None = None
-    ) -> Iterator[tuple[StateKey, bytes]]:
+    def scan(self, groups: range | None = None, state: str | None = None) -> Iterator[tuple[StateKey, bytes]]:
         """All entries, or those of some key groups or one state, in the order of `key.py`."""
         for keys, values in self.scan_chunks(groups, state):
             for key, value in zip(keys, values):
@@ -102,7 +103,7 @@ class Snapshot:
     def states(self) -> dict[str, tuple[int, int]]:
         """(entries, bytes) of each state as written: counts include what later files override or delete."""
         totals: dict[str, tuple[int, int]] = {}
-        for reader in self._readers:
+        for _, reader in self._readers:
             for name, (entries, size) in reader.summary()["states"].items():
                 before = totals.get(name, (0, 0))
                 totals[name] = (before[0] + entries, before[1] + size)
@@ -121,7 +122,7 @@ class Snapshot:
         self.close()
 
     def _merged(self, lower: bytes, upper: bytes | None) -> Iterator[Entries]:
-        sources = [reader.blocks(lower, upper) for reader in self._readers]
+        sources = [reader.blocks(lower, upper) for _, reader in self._readers]
         return merge(sources, drop_tombstones=True)
 
 

@@ -1,12 +1,13 @@
-r"""A state file: immutable, sorted entries in checksummed blocks, with a sparse index and a footer.
+r"""A state file: immutable, sorted entries in checksummed blocks, with sparse index, key filter and footer.
 
     header   magic "HBSTATE\n" | version u16 | 0 0 | file id, 8 bytes | crc u32
     blocks   one after the other (`block.py`)
     index    per block: offset u64[n], length u32[n], entries u32[n], crc u32[n], length of last key u32[n];
              then the last keys
+    filter   Bloom filter over the keys (`key_filter.py`)
     summary  JSON: entries, tombstones, key group range, entries and bytes of each state
-    footer   index offset u64 | index length u64 | blocks u32 | summary length u32 | index crc u32
-             | summary crc u32 | file id, 8 bytes | crc u32 | magic "HBSTEND\n"
+    footer   index offset u64 | index length u64 | blocks u32 | filter length u32 | summary length u32
+             | index crc u32 | filter crc u32 | summary crc u32 | file id, 8 bytes | crc u32 | magic "HBSTEND\n"
 
 Everything after the blocks can be computed from them. The index holds the blocks' checksums, the footer the
 index's, the manifest the footer's: so the manifest fixes every byte of the file.
@@ -27,6 +28,7 @@ from typing import Any
 
 import attrs
 
+from hornbeam.storage.checkpoint import key_filter
 from hornbeam.storage.checkpoint.block import encode_block, seed_of
 from hornbeam.storage.checkpoint.key import key_group_of
 from hornbeam.storage.errors import StorageError
@@ -36,7 +38,7 @@ VERSION = 1
 MAGIC = b"HBSTATE\n"
 END_MAGIC = b"HBSTEND\n"
 HEADER = struct.Struct("<8sH2x8sI")
-FOOTER = struct.Struct("<QQIIII8sI8s")
+FOOTER = struct.Struct("<QQIIIIII8sI8s")
 SUFFIX = ".state"
 
 
@@ -76,13 +78,14 @@ class StateFile:
 
 @attrs.define
 class Tail:
-    """Collects, block by block, what is written after the blocks: index, summary and footer."""
+    """Collects, block by block, what is written after the blocks: index, filter, summary and footer."""
 
     file_id: bytes
     lengths: array[int] = attrs.Factory(lambda: array("I"))
     counts: array[int] = attrs.Factory(lambda: array("I"))
     crcs: array[int] = attrs.Factory(lambda: array("I"))
     last_keys: list[bytes] = attrs.Factory(list)
+    hashes: array[int] = attrs.Factory(lambda: array("I"))
     entries: int = 0
     tombstones: int = 0
     first_group: int = 0
@@ -98,6 +101,7 @@ class Tail:
         self.counts.append(len(keys))
         self.crcs.append(crc)
         self.last_keys.append(keys[-1])
+        self.hashes.extend(key_filter.hashes_of(keys))
         self.entries += len(keys)
         self.tombstones += values.count(None)
         self._count_states(keys, values)
@@ -130,20 +134,23 @@ class Tail:
         key_lengths = array("I", map(len, self.last_keys))
         columns = (offsets, self.lengths, self.counts, self.crcs, key_lengths)
         index = b"".join([*map(little_endian, columns), *self.last_keys])
+        bits = key_filter.build(self.hashes)
         summary = self.summary()
         footer = FOOTER.pack(
             index_offset,
             len(index),
             len(self.lengths),
+            len(bits),
             len(summary),
             zlib.crc32(index),
+            zlib.crc32(bits),
             zlib.crc32(summary),
             self.file_id,
             0,
             END_MAGIC,
         )
         crc = zlib.crc32(footer[:-12])
-        return crc, index + summary + footer[:-12] + struct.pack("<I", crc) + END_MAGIC
+        return crc, index + bits + summary + footer[:-12] + struct.pack("<I", crc) + END_MAGIC
 
     def describe(self, name: str, size: int, crc: int, run: int) -> StateFile:
         """The manifest's view of the finished file."""
@@ -179,6 +186,7 @@ class StateFileWriter:
         self._keys: list[bytes] = []
         self._values: list[bytes | None] = []
         self._pending_bytes = 0
+        self._step = 64
         self._last: bytes | None = None
         self._handle = files.create(path)
         try:
@@ -206,20 +214,15 @@ class StateFileWriter:
         if not ascending or not all(map(lt, keys, islice(keys, 1, None))):
             raise ValueError(f"the entries added to {self.path} are not in ascending order of keys")
         self._last = keys[-1]
-        sizes = [len(key) + (len(value) if value else 0) + 8 for key, value in zip(keys, values)]
-        ends = list(accumulate(sizes, initial=self._pending_bytes))
         start, n = 0, len(keys)
         while start < n:
-            end = min(bisect_left(ends, ends[start] - self._pending_bytes + self._block_bytes, start + 1), n)
-            self._keys += keys[start:end]
-            self._values += values[start:end]
-            self._pending_bytes += ends[end] - ends[start]
+            taken = self._take(keys[start : start + self._step], values[start : start + self._step])
+            start += taken
             if self._pending_bytes >= self._block_bytes:
                 self._flush()
-            start = end
 
     def finish(self) -> StateFile:
-        """Write index, summary and footer and sync; the directory entry is not synced yet.
+        """Write index, filter, summary and footer and sync; the directory entry is not synced yet.
 
         SyncFailedError means that nothing of the file can be relied on: `abort` it and write it anew.
         """
@@ -239,6 +242,20 @@ class StateFileWriter:
             self._files.unlink(self.path)
         except StorageError:
             pass
+
+    def _take(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> int:
+        """Add about as many entries as fill a block, going by the size of those before; how many."""
+        while True:
+            size = sum(map(len, keys)) + sum(map(len, filter(None, values))) + 8 * len(keys)
+            self._step = max(1, self._block_bytes * len(keys) // size + 1)
+            if size < 2 * self._block_bytes or len(keys) == 1:
+                break
+            half = min(self._step, len(keys) // 2)
+            keys, values = keys[:half], values[:half]
+        self._keys += keys
+        self._values += values
+        self._pending_bytes += size
+        return len(keys)
 
     def _flush(self) -> None:
         if not self._keys:

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from itertools import accumulate, pairwise
 from typing import Any, Final
 
-from hornbeam.storage.checkpoint.block import Entries, read_block
+from hornbeam.storage.checkpoint import key_filter
+from hornbeam.storage.checkpoint.block import BlockHeader, Entries, PackedBlock, read_block, read_packed
 from hornbeam.storage.checkpoint.state_file import (
     END_MAGIC,
     FOOTER,
@@ -47,7 +48,7 @@ class StateFileReader:
         self._expected = expected
         self.file_id = self._read_header()
         self._read_footer()
-        self._cache: OrderedDict[int, Entries] = OrderedDict()
+        self._cache: OrderedDict[int, PackedBlock] = OrderedDict()
 
     @property
     def block_count(self) -> int:
@@ -62,13 +63,10 @@ class StateFileReader:
     def get(self, key: bytes) -> bytes | Missing | None:
         """The value, None if the file holds a tombstone for the key, MISSING if it says nothing."""
         number = bisect_left(self._last_keys, key)
-        if number == len(self._last_keys):
+        if number == len(self._last_keys) or not key_filter.may_contain(self._filter, key):
             return MISSING
-        entries = self._cached(number)
-        at = bisect_left(entries.keys, key)
-        if at < len(entries.keys) and entries.keys[at] == key:
-            return entries.values[at]
-        return MISSING
+        there, value = self._cached(number).find(key)
+        return value if there else MISSING
 
     def blocks(self, lower: bytes = b"", upper: bytes | None = None) -> Iterator[Entries]:
         """The entries with lower <= key < upper (None: to the end), a non-empty block at a time."""
@@ -84,22 +82,32 @@ class StateFileReader:
 
     def block(self, number: int) -> Entries:
         """Read, check and decode one block."""
-        offset, length = self._offsets[number], self._lengths[number]
-        data = self._view[offset : offset + length]
+        offset, data = self._data(number)
         header, entries = read_block(data, self.path, offset, self.file_id)
-        if header.crc != self._crcs[number] or header.entries != self._counts[number]:
-            raise CorruptionError(self.path, offset, "block is not the one that the index names")
+        self._check_header(number, header)
         if not entries.keys or entries.keys[-1] != self._last_keys[number]:
             raise CorruptionError(self.path, offset, "block does not end with the key that the index names")
         return entries
 
-    def _cached(self, number: int) -> Entries:
-        entries = self._cache.get(number)
-        if entries is None:
-            entries = self._cache[number] = self.block(number)
+    def _cached(self, number: int) -> PackedBlock:
+        block = self._cache.get(number)
+        if block is None:
+            offset, data = self._data(number)
+            header, block = read_packed(data, self.path, offset, self.file_id)
+            self._check_header(number, header)
+            self._cache[number] = block
             if len(self._cache) > _CACHED_BLOCKS:
                 self._cache.popitem(last=False)
-        return entries
+        return block
+
+    def _data(self, number: int) -> tuple[int, memoryview]:
+        offset = self._offsets[number]
+        return offset, self._view[offset : offset + self._lengths[number]]
+
+    def _check_header(self, number: int, header: BlockHeader) -> None:
+        if header.crc != self._crcs[number] or header.entries != self._counts[number]:
+            offset = self._offsets[number]
+            raise CorruptionError(self.path, offset, "block is not the one that the index names")
 
     def _read_header(self) -> bytes:
         view, expected = self._view, self._expected
@@ -125,25 +133,23 @@ class StateFileReader:
         view = self._view
         at = len(view) - FOOTER.size
         footer = bytes(view[at:])
-        (index_offset, index_length, blocks, summary_length, index_crc, summary_crc, file_id, crc, magic) = (
-            FOOTER.unpack(footer)
-        )
+        fields = FOOTER.unpack(footer)
+        index_offset, index_length, blocks, filter_length, summary_length, *crcs, file_id, crc, magic = fields
         if magic != END_MAGIC or zlib.crc32(footer[:-12]) != crc or file_id != self.file_id:
             raise CorruptionError(self.path, at, "footer is damaged or not this file's")
         if self._expected is not None and crc != self._expected.footer_crc:
             wanted = self._expected.footer_crc
-            raise CorruptionError(
-                self.path, at, f"footer checksum is {crc:08x}, the manifest has {wanted:08x}"
-            )
-        if index_offset + index_length + summary_length != at:
+            reason = f"footer checksum is {crc:08x}, the manifest has {wanted:08x}"
+            raise CorruptionError(self.path, at, reason)
+        ends = list(accumulate((index_length, filter_length, summary_length), initial=index_offset))
+        if ends[-1] != at:
             raise CorruptionError(self.path, at, "footer does not fit the file's size")
-        index = bytes(view[index_offset : index_offset + index_length])
-        self._summary = view[index_offset + index_length : at]
-        if zlib.crc32(index) != index_crc:
-            raise CorruptionError(self.path, index_offset, "index checksum is wrong")
-        if zlib.crc32(self._summary) != summary_crc:
-            raise CorruptionError(self.path, index_offset + index_length, "summary checksum is wrong")
-        self._read_index(index, blocks)
+        sections = [view[start:end] for start, end in pairwise(ends)]
+        for name, section, start, section_crc in zip(("index", "filter", "summary"), sections, ends, crcs):
+            if zlib.crc32(section) != section_crc:
+                raise CorruptionError(self.path, start, f"{name} checksum is wrong")
+        index, self._filter, self._summary = sections
+        self._read_index(bytes(index), blocks)
 
     def _read_index(self, index: bytes, n: int) -> None:
         self._offsets = _column("Q", index, 0, n)

@@ -1,11 +1,9 @@
 """The checkpoint store: commit, retention, savepoints, restore, clearing away.
 
-Invariants, held at every moment also through crashes and failed calls:
+Invariants, held at every moment also through crashes and failed calls (with those of `ledger.py`):
 
 * a checkpoint is committed when its manifest is under its name; every file that a manifest lists was synced, and
   the state directory after it, before the manifest was written;
-* a state file is removed only when no manifest that could be found after a crash lists it: manifests go first,
-  then the directory is synced, then the files go;
 * what no manifest lists and no one is writing in this opening is removed at the next open or `gc`.
 """
 
@@ -19,63 +17,24 @@ from typing import Any
 
 import attrs
 
-from hornbeam.storage.checkpoint.catalog import (
-    Layout,
-    checkpoints_in,
-    find,
-    load_manifests,
-    refuse_broken,
-    savepoints_in,
-)
+from hornbeam.storage.checkpoint.catalog import Layout, checkpoints_in, find, savepoints_in
 from hornbeam.storage.checkpoint.compaction import MERGE_LABEL, MergePlan, choose_files, replace_files
-from hornbeam.storage.checkpoint.manifest import CORRUPT_SUFFIX, SUFFIX, Manifest, savepoint_file_name
+from hornbeam.storage.checkpoint.ledger import Ledger
+from hornbeam.storage.checkpoint.manifest import Manifest, savepoint_file_name
 from hornbeam.storage.checkpoint.options import StoreOptions
-from hornbeam.storage.checkpoint.references import References
+from hornbeam.storage.checkpoint.pending import PendingCheckpoint
 from hornbeam.storage.checkpoint.snapshot import Snapshot
 from hornbeam.storage.checkpoint.state_file import FOOTER, StateFile
-from hornbeam.storage.checkpoint.writer import SnapshotWriter, WriteTicket, parse_file_name
+from hornbeam.storage.checkpoint.writer import WriteTicket, parse_file_name
 from hornbeam.storage.errors import (
     CorruptionError,
     FileExistsAlreadyError,
     MissingFileError,
     StorageError,
 )
-from hornbeam.storage.files import OS_FILES, TEMPORARY_SUFFIX, Files
+from hornbeam.storage.files import OS_FILES, Files
 
 KEY_GROUPS_DEFAULT = 128
-
-
-class PendingCheckpoint:
-    """A checkpoint in progress: invisible until `commit` returns, gone without a trace when it never does."""
-
-    def __init__(self, store: CheckpointStore, ticket: WriteTicket, incremental: bool) -> None:
-        self._store = store
-        self.ticket = ticket
-        self.incremental = incremental
-
-    @property
-    def checkpoint(self) -> int:
-        """Its number."""
-        return self.ticket.checkpoint
-
-    def writer(self, label: str) -> SnapshotWriter:
-        """A writer in this process; other processes use `ticket.writer`."""
-        return self.ticket.writer(label, self._store.files)
-
-    def commit(
-        self, files: Sequence[StateFile] = (), metadata: Mapping[str, Any] | None = None
-    ) -> Manifest:
-        """Make the checkpoint of these files (later ones override earlier ones) and JSON metadata.
-
-        It is durable on return. If it raises, the checkpoint is not committed as far as this process goes on:
-        commit again, or abort. If the process dies instead, the next opening may find it either way, but never
-        in part.
-        """
-        return self._store.commit(self, files, metadata or {})
-
-    def abort(self) -> None:
-        """Give up: remove what was written. Harmless if it was aborted before."""
-        self._store.abort(self)
 
 
 class CheckpointStore:
@@ -92,7 +51,7 @@ class CheckpointStore:
         *,
         key_groups: int | None = None,
         files: Files = OS_FILES,
-        lock_timeout_s: float = 0.0,
+        lock_timeout_s: float = 1.0,
     ) -> None:
         self.layout = Layout(os.fspath(directory))
         self.options = options or StoreOptions()
@@ -100,12 +59,8 @@ class CheckpointStore:
         self.cleanup_error: StorageError | None = None
         self._token = os.urandom(4).hex()
         self._mutex = threading.RLock()
-        self._manifests: dict[str, Manifest] = {}
-        self._references = References()
+        self._ledger = Ledger(files, self.layout)
         self._pending: dict[int, PendingCheckpoint] = {}
-        self._doubtful: dict[str, Manifest] = {}
-        self._doomed: list[Manifest] = []
-        self._garbage: set[str] = set()
         self._merges = 0
         files.mkdir(self.layout.manifests)
         files.mkdir(self.layout.state)
@@ -117,19 +72,12 @@ class CheckpointStore:
             raise
 
     def _open(self, key_groups: int | None) -> None:
-        self.files.sync_dir(self.layout.manifests)
-        self._manifests, broken = load_manifests(self.files, self.layout)
-        refuse_broken(broken, self.layout.directory)
-        for manifest in self._manifests.values():
-            self._references.hold(manifest)
-            for file in manifest.files:
-                self._check_present(file, manifest)
-        checkpoints = checkpoints_in(self._manifests)
+        self._ledger.load()
+        checkpoints = checkpoints_in(self._ledger.manifests)
         self._head = checkpoints[-1] if checkpoints else None
-        known = {manifest.key_groups for manifest in self._manifests.values()}
+        known = {manifest.key_groups for manifest in self._ledger.manifests.values()}
         self.key_groups = key_groups or (known.pop() if len(known) == 1 else KEY_GROUPS_DEFAULT)
-        numbers = [manifest.checkpoint for manifest in self._manifests.values()]
-        self._last_number = max([self._largest_set_aside(), *numbers])
+        self._last_number = self._ledger.last_number()
         self.gc()
 
     # What there is
@@ -142,17 +90,17 @@ class CheckpointStore:
     def checkpoints(self) -> list[Manifest]:
         """The committed checkpoints, oldest first."""
         with self._mutex:
-            return checkpoints_in(self._manifests)
+            return checkpoints_in(self._ledger.manifests)
 
     def savepoints(self) -> list[Manifest]:
         """The savepoints, by name."""
         with self._mutex:
-            return savepoints_in(self._manifests)
+            return savepoints_in(self._ledger.manifests)
 
     def snapshot(self, which: int | str | None = None, groups: range | None = None) -> Snapshot:
         """Open a checkpoint (number), savepoint (name) or the newest checkpoint (None) for reading."""
         with self._mutex:
-            manifest = find(self._manifests, which, self.layout.directory)
+            manifest = find(self._ledger.manifests, which, self.layout.directory)
             return Snapshot(self.files, self.layout.state, manifest, groups)
 
     def restore(self, which: int | str | None = None) -> Snapshot:
@@ -169,7 +117,8 @@ class CheckpointStore:
     # Checkpoints
 
     def begin(self, incremental: bool = True) -> PendingCheckpoint:
-        """Start a checkpoint. Incremental: its files hold what changed since `head` as it is now.
+        """Start a checkpoint. Incremental: its files hold what changed since `head` as it is now (what was both
+        made and removed since then counts as removed).
 
         A full one (also the first) holds all the state. Several may be in progress; they are committed in order
         of number, and one that is overtaken can no longer be. Numbers that were never committed may be used
@@ -199,10 +148,11 @@ class CheckpointStore:
                 base=base.checkpoint if base else None,
                 metadata=metadata,
             )
-            self._settle_doubts(keep=manifest.file_name)
+            self._ledger.settle_doubts(keep=manifest.file_name)
             self.files.fault("checkpoint.commit.begin")
-            self.files.sync_dir(self.layout.state)
-            self._write_manifest(manifest)
+            if files:
+                self.files.sync_dir(self.layout.state)
+            self._ledger.write(manifest)
             del self._pending[pending.checkpoint]
             self._head = manifest
             self._clean_up()
@@ -213,11 +163,10 @@ class CheckpointStore:
         with self._mutex:
             if self._pending.get(pending.checkpoint) is not pending:
                 return
-            self._settle_doubts()
+            self._ledger.settle_doubts()
+            written = self.files.listdir(self.layout.state)
             del self._pending[pending.checkpoint]
-            for name in self.files.listdir(self.layout.state):
-                if pending.ticket.owns(name) and name not in self._references:
-                    self._garbage.add(name)
+            self._ledger.discard(filter(pending.ticket.owns, written))
             self._clean_up()
 
     # Savepoints
@@ -231,11 +180,11 @@ class CheckpointStore:
         """
         with self._mutex:
             self._check_open()
-            if savepoint_file_name(name) in self._manifests:
+            if savepoint_file_name(name) in self._ledger.manifests:
                 path = self.layout.manifest_path(savepoint_file_name(name))
                 raise FileExistsAlreadyError(path, "savepoint", "there is one of that name; delete it first")
-            origin = find(self._manifests, which, self.layout.directory)
-            self._settle_doubts()
+            origin = find(self._ledger.manifests, which, self.layout.directory)
+            self._ledger.settle_doubts()
             manifest = Manifest(
                 checkpoint=origin.checkpoint,
                 files=origin.files,
@@ -244,18 +193,20 @@ class CheckpointStore:
                 savepoint=name,
                 metadata=origin.metadata if metadata is None else metadata,
             )
-            self._write_manifest(manifest)
+            self._ledger.write(manifest)
             return manifest
 
     def delete_savepoint(self, name: str) -> None:
         """Delete a savepoint and the files that only it needs; durable on return."""
         with self._mutex:
             self._check_open()
-            manifest = find(self._manifests, str(name), self.layout.directory)
+            manifest = find(self._ledger.manifests, str(name), self.layout.directory)
             if manifest is self._head:
-                raise self._misuse("delete savepoint", f"{manifest.label} is what the next checkpoint adds to")
-            self._remove_manifest(manifest)
-            self._forget_doomed()
+                raise self._misuse(
+                    "delete savepoint", f"{manifest.label} is what the next checkpoint adds to"
+                )
+            self._ledger.remove(manifest)
+            self._ledger.forget_removed()
             self._clean_up()
 
     # Merging and clearing away
@@ -283,18 +234,14 @@ class CheckpointStore:
             head = self._head
             merged = replace_files(head.files, plan.inputs, outputs) if head else None
             if head is None or merged is None or head.savepoint is not None:
-                self._garbage.update(file.name for file in outputs)
+                self._ledger.discard(file.name for file in outputs)
                 self._clean_up()
                 return False
             manifest = attrs.evolve(head, files=merged)
             self.files.fault("checkpoint.merge.begin")
             self.files.sync_dir(self.layout.state)
-            self._references.hold(manifest)  # stays held if the write fails: either manifest may be on the disk
-            self.files.write_atomic(self.layout.manifest_path(manifest.file_name), manifest.encode())
-            self.files.fault("checkpoint.merge.done")
-            self._manifests[manifest.file_name] = manifest
+            self._ledger.replace(head, manifest)
             self._head = manifest
-            self._garbage.update(self._references.release(head))
             self._clean_up()
             return True
 
@@ -313,6 +260,11 @@ class CheckpointStore:
             return False
         try:
             outputs = plan.execute(self.files)
+        except MissingFileError:
+            self.abandon_merge(plan)
+            if self._head is None or replace_files(self._head.files, plan.inputs, ()) is None:
+                return False  # a full checkpoint has replaced them
+            raise
         except BaseException:
             self.abandon_merge(plan)
             raise
@@ -322,18 +274,12 @@ class CheckpointStore:
         """Retire checkpoints beyond `retain`, and remove every file that nothing refers to; the names removed."""
         with self._mutex:
             self._check_open()
-            self._settle_doubts()
+            self._ledger.settle_doubts()
             self._retire()
-            removed = []
-            for name in self.files.listdir(self.layout.manifests):
-                if name.endswith(SUFFIX + TEMPORARY_SUFFIX):
-                    self.files.unlink(self.layout.manifest_path(name))
-                    removed.append(name)
-            for name in self.files.listdir(self.layout.state):
-                if name not in self._references and not self._being_written(name):
-                    self._garbage.add(name)
-            removed += sorted(self._garbage)
-            self._collect()
+            removed = self._ledger.remove_unfinished()
+            written = self.files.listdir(self.layout.state)
+            self._ledger.discard(name for name in written if not self._being_written(name))
+            removed += self._ledger.collect()
             self.cleanup_error = None
             return removed
 
@@ -343,7 +289,7 @@ class CheckpointStore:
             self._pending.clear()
             if self._lock.held:
                 try:
-                    self._settle_doubts()
+                    self._ledger.settle_doubts()
                 finally:
                     self._lock.release()
 
@@ -357,72 +303,21 @@ class CheckpointStore:
 
     # Steps
 
-    def _write_manifest(self, manifest: Manifest) -> None:
-        """Write a new manifest. If that fails it may or may not be on the disk: it stays doubtful."""
-        name = manifest.file_name
-        data = manifest.encode()
-        self._references.hold(manifest)
-        before = self._doubtful.get(name)
-        if before is not None:
-            self._references.release(before)
-        self._doubtful[name] = manifest
-        self.files.write_atomic(self.layout.manifest_path(name), data)
-        self.files.fault("checkpoint.manifest.written")
-        del self._doubtful[name]
-        self._manifests[name] = manifest
-
-    def _settle_doubts(self, keep: str | None = None) -> None:
-        """Make sure that manifests whose writing failed are not on the disk."""
-        for name, manifest in list(self._doubtful.items()):
-            if name == keep:
-                continue
-            for left in (name, name + TEMPORARY_SUFFIX):
-                self._unlink_if_there(self.layout.manifest_path(left))
-            self.files.sync_dir(self.layout.manifests)
-            del self._doubtful[name]
-            self._references.release(manifest)
-
     def _clean_up(self) -> None:
         """Retire and collect after a change that has succeeded: a failure here is kept for `cleanup_error`,
         and the work is done again the next time."""
         try:
             self._retire()
-            self._collect()
+            self._ledger.collect()
             self.cleanup_error = None
         except StorageError as error:
             self.cleanup_error = error
 
     def _retire(self) -> None:
-        for manifest in checkpoints_in(self._manifests)[: -self.options.retain]:
+        for manifest in checkpoints_in(self._ledger.manifests)[: -self.options.retain]:
             if manifest is not self._head:
-                self._remove_manifest(manifest)
-        self._forget_doomed()
-
-    def _remove_manifest(self, manifest: Manifest) -> None:
-        self._unlink_if_there(self.layout.manifest_path(manifest.file_name))
-        del self._manifests[manifest.file_name]
-        self._doomed.append(manifest)
-
-    def _forget_doomed(self) -> None:
-        """Once removed manifests cannot come back, release their files."""
-        if not self._doomed:
-            return
-        self.files.sync_dir(self.layout.manifests)
-        self.files.fault("checkpoint.manifests.removed")
-        while self._doomed:
-            self._garbage.update(self._references.release(self._doomed.pop()))
-
-    def _collect(self) -> None:
-        for name in sorted(self._garbage):
-            if name not in self._references:
-                self._unlink_if_there(self.layout.state_path(name))
-            self._garbage.discard(name)
-
-    def _unlink_if_there(self, path: str) -> None:
-        try:
-            self.files.unlink(path)
-        except MissingFileError:
-            pass
+                self._ledger.remove(manifest)
+        self._ledger.forget_removed()
 
     # Checks
 
@@ -436,21 +331,11 @@ class CheckpointStore:
                 "open", f"{manifest.label} has {manifest.key_groups} key groups, not {self.key_groups}"
             )
 
-    def _check_present(self, file: StateFile, manifest: Manifest) -> None:
-        path = self.layout.state_path(file.name)
-        try:
-            size = self.files.size(path)
-        except MissingFileError as error:
-            raise CorruptionError(path, 0, f"file is missing, though {manifest.label} needs it") from error
-        if size != file.size:
-            at = min(size, file.size)
-            raise CorruptionError(path, at, f"file has {size} bytes; {manifest.label} expects {file.size}")
-
     def _check_committable(self, pending: PendingCheckpoint, files: Sequence[StateFile]) -> None:
         self._check_open()
         if self._pending.get(pending.checkpoint) is not pending:
             raise self._misuse("commit", f"checkpoint {pending.checkpoint} is not in progress")
-        newest = max((m.checkpoint for m in self._manifests.values()), default=0)
+        newest = max((m.checkpoint for m in self._ledger.manifests.values()), default=0)
         if pending.checkpoint <= newest:
             reason = f"checkpoint {pending.checkpoint} was overtaken by {newest}; abort it"
             raise self._misuse("commit", reason)
@@ -468,7 +353,9 @@ class CheckpointStore:
                 footer = handle.pread(FOOTER.size, file.size - FOOTER.size)
                 whole = handle.size() == file.size and len(footer) == FOOTER.size
                 if not whole or FOOTER.unpack(footer)[-2] != file.footer_crc:
-                    raise CorruptionError(path, file.size - FOOTER.size, "file is not the one that was written")
+                    raise CorruptionError(
+                        path, file.size - FOOTER.size, "file is not the one that was written"
+                    )
 
     def _being_written(self, name: str) -> bool:
         parts = parse_file_name(name)
@@ -478,11 +365,6 @@ class CheckpointStore:
         if token != self._token:
             return False
         return checkpoint in self._pending or (self._merges > 0 and label == MERGE_LABEL)
-
-    def _largest_set_aside(self) -> int:
-        names = self.files.listdir(self.layout.manifests)
-        numbers = [name[len("checkpoint-") :][:12] for name in names if name.endswith(SUFFIX + CORRUPT_SUFFIX)]
-        return max((int(number) for number in numbers if number.isdigit()), default=0)
 
     def _misuse(self, operation: str, reason: str) -> StorageError:
         return StorageError(self.layout.directory, operation, reason)

@@ -1,6 +1,6 @@
 """Checking every byte of a store, and repairing what can be repaired without guessing.
 
-Repairs, only when asked: a state file whose blocks are whole gets its header, index, summary and footer back (the
+Repairs, only when asked: a state file whose blocks are whole gets its header, index, filter, summary and footer back (the
 result must have the checksum that the manifests know, so it is byte for byte the old file); manifests that are
 damaged, or that need a file which cannot be had, are set aside, so that the store opens with the newest whole
 checkpoint. If not one manifest is whole, nothing is set aside.
@@ -31,7 +31,9 @@ class Problem:
     remedy: str = ""
 
     def __str__(self) -> str:
-        return f"{self.path} at byte {self.offset}: {self.reason}" + (f" [{self.remedy}]" if self.remedy else "")
+        return f"{self.path} at byte {self.offset}: {self.reason}" + (
+            f" [{self.remedy}]" if self.remedy else ""
+        )
 
 
 @attrs.define
@@ -155,7 +157,7 @@ def check_state_file(handle: Handle, expected: StateFile) -> None:
     found = handle.pread(expected.size - end, end)
     if found != data:
         at = next((i for i, (a, b) in enumerate(zip(found, data)) if a != b), min(len(found), len(data)))
-        raise CorruptionError(path, end + at, "index, summary or footer does not agree with the blocks")
+        raise CorruptionError(path, end + at, "index, filter, summary or footer does not agree with the blocks")
     if crc != expected.footer_crc:
         raise CorruptionError(path, end, f"footer checksum is {crc:08x}, expected {expected.footer_crc:08x}")
 

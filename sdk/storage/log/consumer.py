@@ -8,7 +8,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 
 from hornbeam.storage.log.bell import topic_bit
-from hornbeam.storage.log.errors import ClosedError, InvalidSettingError, MemberFencedError, OffsetOutOfRangeError
+from hornbeam.storage.log.errors import (
+    ClosedError,
+    InvalidSettingError,
+    MemberFencedError,
+    OffsetOutOfRangeError,
+)
 from hornbeam.storage.log.group import GroupMember, Rebalance
 from hornbeam.storage.log.log import Log
 from hornbeam.storage.log.offset_store import GroupMetadata, OffsetStore
@@ -328,7 +333,7 @@ class Consumer:
         return self._readers[place].offset
 
     def _fix_positions(self) -> None:
-        waiting = {}
+        waiting: dict[Place, int] = {}
         for place, records in self._pending:
             waiting.setdefault(place, records[0].offset)
         for place, reader in self._readers.items():

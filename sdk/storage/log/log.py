@@ -17,13 +17,15 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar
 
-from hornbeam.storage.errors import LockTimeoutError, MissingFileError
+from hornbeam.storage.errors import LockTimeoutError, MissingFileError, StorageError
 from hornbeam.storage.files import OS_FILES, Files
 from hornbeam.storage.log.bell import Bell, topic_bit
+from hornbeam.storage.log.compaction import CompactionResult, compact
 from hornbeam.storage.log.errors import (
     ClosedError,
     FormatVersionError,
     InvalidSettingError,
+    LogError,
     TopicDeletedError,
     TopicExistsError,
     UnknownTopicError,
@@ -37,6 +39,7 @@ from hornbeam.storage.log.shared_words import LOG_SESSION
 from hornbeam.storage.log.topic import TOPIC_FILE, Topic, TopicDescription
 
 LOG_FORMAT = 1
+COMPACT_AT_SEGMENTS = 4
 T = TypeVar("T")
 _SHARED_BYTES = 256
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
@@ -62,6 +65,8 @@ class Log:
         self._lock = threading.RLock()
         self._closed = False
         self._companions: dict[Any, Any] = {}
+        self._cleaner: threading.Thread | None = None
+        self.cleaning_error: Exception | None = None
         files.mkdir(self._topics_directory)
         self._check_format()
         self._words = files.map_shared(os.path.join(self.directory, "shared"), _SHARED_BYTES).cast("B").cast("Q")
@@ -191,9 +196,35 @@ class Log:
         return lambda: ring(bits)
 
     def after_roll(self, partition: Partition) -> None:
-        """What is done each time a segment is sealed: retention."""
+        """What is done each time a segment is sealed: retention at once, compaction in the background."""
         if partition.settings.deletes:
             apply_retention(partition)
+        if partition.settings.compacted and len(partition.view.bases) > COMPACT_AT_SEGMENTS:
+            with self._lock:
+                if self._cleaner is None or not self._cleaner.is_alive():
+                    self._cleaner = threading.Thread(
+                        target=self._compact_quietly, args=(partition,), name="hornbeam-compaction", daemon=True
+                    )
+                    self._cleaner.start()
+
+    def compact(self, topic: str, number: int | None = None) -> list[CompactionResult]:
+        """Compact a topic's partitions (or one) now; what was done, for those no other process is at."""
+        found = self.topic(topic)
+        if not found.settings.compacted:
+            raise InvalidSettingError(f"topic {topic!r} has cleanup={found.settings.cleanup!r}, not 'compact'")
+        partitions = found.partitions() if number is None else [found.partition(number)]
+        return [result for partition in partitions if (result := compact(partition)) is not None]
+
+    def apply_retention(self, topic: str) -> int:
+        """Drop what a topic's settings no longer keep, without waiting for the next segment; segments dropped."""
+        return sum(apply_retention(partition) for partition in self.topic(topic).partitions())
+
+    def _compact_quietly(self, partition: Partition) -> None:
+        """In the background: a failure leaves everything as it is; the next pass tries again."""
+        try:
+            compact(partition)
+        except (StorageError, LogError) as error:
+            self.cleaning_error = error
 
     def companion(self, kind: Callable[[Log], T]) -> T:
         """The one object of that class that belongs to this log in this process."""
@@ -201,7 +232,7 @@ class Log:
             found = self._companions.get(kind)
             if found is None:
                 found = self._companions[kind] = kind(self)
-            return found  # type: ignore[no-any-return]
+            return found
 
     def lock_path(self, name: str) -> str:
         """A lock file of the log's own."""
@@ -211,6 +242,8 @@ class Log:
         """Sync and close everything; other processes are not disturbed."""
         if self._closed:
             return
+        if self._cleaner is not None:
+            self._cleaner.join()
         try:
             for topic in list(self._topics.values()):
                 if not topic.is_deleted:

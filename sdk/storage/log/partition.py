@@ -21,7 +21,8 @@ from contextlib import contextmanager
 
 from hornbeam.storage.errors import CorruptionError, MissingFileError, StorageError
 from hornbeam.storage.files import Files, Handle
-from hornbeam.storage.log import recovery, shared_words as words_of
+from hornbeam.storage.log import recovery
+from hornbeam.storage.log import shared_words as words_of
 from hornbeam.storage.log.errors import ForkedError, RecordTooLargeError, TopicDeletedError
 from hornbeam.storage.log.open_files import OpenFiles
 from hornbeam.storage.log.partition_view import PartitionView
@@ -42,6 +43,7 @@ from hornbeam.storage.log.snapshot import Snapshot, snapshot_path
 from hornbeam.storage.log.sparse_index import encode_index_file
 
 SNAPSHOT_EVERY_BYTES = 16 << 20
+MARKER_BYTES_MAX = 128
 START_NAME = "start"
 _SETTLE_TRIES = 200
 
@@ -191,6 +193,7 @@ class Partition:
                 f"of topic {self.topic!r}"
             )
         with self.section():
+            self._prepare(batch.bytes)
             if producer_id >= 0:
                 repeat = self.view.producers.check(
                     producer_id, epoch, sequence, batch.last_offset_delta + 1, transactional
@@ -207,6 +210,7 @@ class Partition:
         An abort with a newer epoch than the partition has seen is written even so: it keeps the older one out.
         """
         with self.section():
+            self._prepare(MARKER_BYTES_MAX)
             producers = self.view.producers
             first = producers.open_transactions.get(producer_id, -1)
             entry = producers.entries.get(producer_id)
@@ -267,7 +271,7 @@ class Partition:
 
     def sync(self) -> None:
         """Everything appended so far is on the disk."""
-        self.sync_to(self.end_offset)
+        self.sync_range(self.flushed_offset, self.end_offset)
 
     def delete_before(self, offset: int) -> int:
         """Make records below `offset` unreadable for good; the new log start offset."""
@@ -383,6 +387,13 @@ class Partition:
         if view.index.next_offset < words[words_of.END_OFFSET]:
             view.catch_up(words[words_of.END_OFFSET])
 
+    def _prepare(self, size: int) -> None:
+        """Have an active segment with room for `size` bytes that ends where it should. May lose what a failed fsync
+        lost, so producers are checked after this."""
+        self._make_room(size)
+        if self.append_handle(self.view.index.base_offset).size() != self.view.index.position:
+            recovery.recover(self)
+
     def _make_room(self, size: int) -> None:
         view, settings, words = self.view, self.settings, self.words
         if not view.bases:
@@ -409,17 +420,11 @@ class Partition:
     def _write(
         self, batch: EncodedBatch, producer_id: int, epoch: int, sequence: int, flags: int
     ) -> BatchHeader:
-        self._make_room(batch.bytes)
         words, view = self.words, self.view
         position, base = view.index.position, words[words_of.END_OFFSET]
         buffers = batch.stamped(base, self.clock(), producer_id, epoch, sequence, flags)
         header = BatchHeader._make(HEADER.unpack(buffers[0]))
         handle = self.append_handle(view.index.base_offset)
-        if handle.size() != position:
-            recovery.recover(self)
-            if view.index.position != position:
-                return self._write(batch, producer_id, epoch, sequence, flags)
-            handle = self.append_handle(view.index.base_offset)
         words[words_of.BUSY] = self._pid
         try:
             handle.write(buffers)

@@ -12,7 +12,13 @@ from hornbeam.storage.log import shared_words as words_of
 from hornbeam.storage.log.errors import OffsetOutOfRangeError
 from hornbeam.storage.log.partition import Partition
 from hornbeam.storage.log.record_batch import HEADER_BYTES, BatchHeader, RecordBatch, read_header
-from hornbeam.storage.log.segment import SEGMENT_HEAD_BYTES, check_order, read_batch, scan_headers, segment_path
+from hornbeam.storage.log.segment import (
+    SEGMENT_HEAD_BYTES,
+    check_order,
+    read_batch,
+    scan_headers,
+    segment_path,
+)
 
 FETCH_BYTES = 1 << 20
 _TRIES = 50
@@ -108,7 +114,7 @@ class PartitionReader:
             if at + header.bytes > len(data):
                 if moved:
                     break
-                batch = read_batch(handle, self._position)
+                batch: RecordBatch | None = read_batch(handle, self._position)
                 at = len(data)
             else:
                 batch_body = data[at + HEADER_BYTES : at + header.bytes]
@@ -155,7 +161,7 @@ class PartitionReader:
 
     def _deliver(self, batch: RecordBatch, found: list[RecordBatch]) -> None:
         header = batch.header
-        if header.is_control or header.count == 0:
+        if header.is_control or header.record_count == 0:
             return
         if self.committed and header.is_transactional and self._is_aborted(header):
             return

@@ -116,6 +116,14 @@ class PartitionView:
         self.index = SparseIndex.empty(base_offset, uid, self._interval_bytes)
         self.producers.aborted = []
 
+    def replaced(self, generation: int, group: list[int]) -> None:
+        """Neighbouring sealed segments were put into the first one's place."""
+        self.generation = generation
+        self.bases = [base for base in self.bases if base not in group[1:]]
+        for base in group:
+            self._sealed.pop(base, None)
+        self._aborted_of = None
+
     def handle(self, base_offset: int) -> Handle:
         """A handle to read a segment with."""
         return self._open_files.reader(segment_path(self.directory, base_offset), self.generation)

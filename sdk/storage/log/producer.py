@@ -361,7 +361,7 @@ class Producer:
 
     def _linger(self) -> None:
         assert self._linger_s is not None
-        while True:
+        while not self._closed:
             self._wake.wait()
             if self._closed:
                 return

@@ -11,7 +11,7 @@ import struct
 import zlib
 from array import array
 from collections.abc import Sequence
-from itertools import accumulate, repeat
+from itertools import accumulate, pairwise, repeat
 from typing import Any, NamedTuple
 
 import attrs
@@ -57,7 +57,7 @@ class BatchHeader(NamedTuple):
     body_crc: int
     base_offset: int
     last_offset_delta: int
-    count: int
+    record_count: int
     base_timestamp: int
     max_timestamp: int
     append_time: int
@@ -257,7 +257,7 @@ class BlobColumn:
         """The blobs from `start` on as Python objects."""
         ends = self.offsets[start:].tolist()
         data = bytes(self.data)
-        blobs: list[bytes | None] = [data[a:b] for a, b in zip(ends, ends[1:])]
+        blobs: list[bytes | None] = [data[a:b] for a, b in pairwise(ends)]
         if self.valid is not None:
             present = np.unpackbits(np.frombuffer(self.valid, np.uint8), bitorder="little")[start:]
             blobs = [blob if there else None for blob, there in zip(blobs, present.tolist())]
@@ -290,7 +290,7 @@ class RecordBatch:
         self._columns: tuple[Any, Any, BlobColumn | None, BlobColumn, BlobColumn | None] | None = None
 
     def __len__(self) -> int:
-        return self.header.count - self.start
+        return self.header.record_count - self.start
 
     def __repr__(self) -> str:
         return f"<RecordBatch {self.topic}-{self.partition} offsets {self.base_offset} to {self.last_offset}>"
@@ -314,7 +314,7 @@ class RecordBatch:
         """Offsets as an int64 array."""
         deltas = self._decoded()[1]
         if deltas is None:
-            return np.arange(self.base_offset + self.start, self.base_offset + self.header.count, dtype=np.int64)
+            return np.arange(self.base_offset + self.start, self.base_offset + self.header.record_count, dtype=np.int64)
         return deltas[self.start :].astype(np.int64) + self.base_offset
 
     def timestamps(self) -> Any:
@@ -352,7 +352,7 @@ class RecordBatch:
         """All records, in order."""
         times, deltas, _, values, headers = self._decoded()
         start, base = self.start, self.base_offset
-        numbers: Any = range(base + start, base + self.header.count) if deltas is None else self.offsets().tolist()
+        numbers: Any = range(base + start, base + self.header.record_count) if deltas is None else self.offsets().tolist()
         when: Any = repeat(self.header.base_timestamp) if times is None else times[start:].tolist()
         keys: Any = repeat(None) if self._decoded()[2] is None else self.keys()
         heads: Any = repeat(()) if headers is None else self.headers()
@@ -370,7 +370,7 @@ class RecordBatch:
         import pyarrow
 
         key_column = self._decoded()[2]
-        count = self.header.count
+        count = self.header.record_count
         times = np.full(count, self.header.base_timestamp) if (t := self._decoded()[0]) is None else t
         deltas = self._decoded()[1]
         numbers = np.arange(count, dtype=np.int64) if deltas is None else deltas.astype(np.int64)
@@ -388,7 +388,7 @@ class RecordBatch:
         deltas = self._decoded()[1] if self.header.flags & SPARSE else None
         wanted = offset - self.base_offset
         if deltas is None:
-            self.start = max(self.start, min(wanted, self.header.count))
+            self.start = max(self.start, min(wanted, self.header.record_count))
         else:
             self.start = max(self.start, int(np.searchsorted(deltas, wanted)))
 
@@ -424,7 +424,7 @@ class _Body:
 def _decode_columns(
     header: BatchHeader, stored: memoryview
 ) -> tuple[Any, Any, BlobColumn | None, BlobColumn, BlobColumn | None]:
-    flags, count = header.flags, header.count
+    flags, count = header.flags, header.record_count
     raw = decompress(header.codec, stored[: header.body_bytes], header.raw_body_bytes) if header.codec else stored
     body = _Body(raw)
     times = deltas = None

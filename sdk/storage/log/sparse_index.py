@@ -54,10 +54,10 @@ class SparseIndex:
             self.offsets.append(header.base_offset)
             self.positions.append(position)
             self.times.append(self.max_timestamp)
-        if header.count and not header.is_control and header.max_timestamp > self.max_timestamp:
+        if header.record_count and not header.is_control and header.max_timestamp > self.max_timestamp:
             self.max_timestamp = header.max_timestamp
         self.last_append_time = max(self.last_append_time, header.append_time)
-        self.records += header.count
+        self.records += header.record_count
         self.position = position + header.bytes
         self.next_offset = header.next_offset
 

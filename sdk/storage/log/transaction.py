@@ -19,6 +19,7 @@ import hashlib
 import json
 import os
 import threading
+import uuid
 from typing import Any
 
 import attrs
@@ -46,6 +47,7 @@ _UNSETTLED_MAX = 4
 _INCARNATION_SHIFT = 32
 
 Place = tuple[str, int]
+Unsettled = tuple[int, tuple[tuple[str, int, int], ...]]
 
 
 @attrs.frozen
@@ -60,7 +62,7 @@ class TransactionState:
     timeout_ms: int = 60_000
     started: int = 0
     owner: str = ""
-    unsettled: tuple[tuple[int, tuple[tuple[str, int, int], ...]], ...] = ()
+    unsettled: tuple[Unsettled, ...] = ()
 
     def encode(self) -> bytes:
         """The record's value."""
@@ -99,17 +101,22 @@ class TransactionCoordinator:
         with self._locked(transactional_id):
             old = self.state(transactional_id)
             if old is None:
-                producer_id, epoch, unsettled = int.from_bytes(os.urandom(7), "little"), 0, ()
+                producer_id, epoch = int.from_bytes(os.urandom(7), "little"), 0
+                unsettled: tuple[Unsettled, ...] = ()
             else:
                 old = self._end(old, fence=True)
                 producer_id, unsettled = old.producer_id, old.unsettled
                 epoch = ((old.epoch >> _INCARNATION_SHIFT) + 1) << _INCARNATION_SHIFT
-            owner = f"{hashlib.sha1(transactional_id.encode()).hexdigest()}-{epoch}.owner"
+            owner = f"{hashlib.sha1(transactional_id.encode()).hexdigest()}-{uuid.uuid4().hex[:12]}.owner"
             lock = self._log.files.lock(os.path.join(self._directory, owner), timeout=1.0)
             state = TransactionState(
                 transactional_id, producer_id, epoch, timeout_ms=timeout_ms, owner=owner, unsettled=unsettled
             )
-            self._write(state, sync=True)
+            try:
+                self._write(state, sync=True)
+            except BaseException:
+                lock.release()
+                raise
             if old is not None and old.owner and old.owner != owner:
                 try:
                     self._log.files.unlink(os.path.join(self._directory, old.owner))
@@ -246,6 +253,7 @@ class TransactionCoordinator:
             for topic, number in state.partitions:
                 try:
                     partition = self._log.partition(topic, number)
+                    self._end_older(partition, state)
                     end = partition.append_marker(state.producer_id, epoch, committed)
                     marked.append((topic, number, partition.end_offset if end is None else end))
                 except (UnknownTopicError, UnknownPartitionError, TopicDeletedError):
@@ -260,14 +268,14 @@ class TransactionCoordinator:
             epoch=epoch + 1,
             partitions=(),
             started=0,
-            unsettled=self._still_unsettled(unsettled),
+            unsettled=self._still_unsettled(state.producer_id, unsettled),
         )
         self._write(new)
         return new
 
     def _still_unsettled(
-        self, unsettled: list[tuple[int, tuple[tuple[str, int, int], ...]]]
-    ) -> tuple[tuple[int, tuple[tuple[str, int, int], ...]], ...]:
+        self, producer_id: int, unsettled: list[Unsettled]
+    ) -> tuple[Unsettled, ...]:
         kept = []
         for at, (epoch, places) in enumerate(unsettled):
             must = at < len(unsettled) - _UNSETTLED_MAX
@@ -275,6 +283,10 @@ class TransactionCoordinator:
             for topic, number, end in places:
                 try:
                     partition = self._log.partition(topic, number)
+                    with partition.section():  # a failed fsync may have taken the marker
+                        producers = partition.view.producers
+                        if producers.open_transactions and producer_id in producers.open_transactions:
+                            end = partition.append_marker(producer_id, epoch, committed=True) or end
                     if must:
                         partition.sync_to(end)
                     if partition.flushed_offset < end:
