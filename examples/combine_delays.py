@@ -9,6 +9,7 @@ came in more than `--late` minutes late (LateShare). The three results are joine
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 
 from nycflights import FLIGHTS, ReadTable, arrived
 from outputs import lines, show
@@ -30,7 +31,7 @@ class LateShare(beam.CombineFn):
         late, count = accumulator
         return late + (delay > self.minutes), count + 1
 
-    def merge_accumulators(self, accumulators: list[tuple[int, int]]) -> tuple[int, int]:
+    def merge_accumulators(self, accumulators: Iterable[tuple[int, int]]) -> tuple[int, int]:
         lates, counts = zip(*accumulators)
         return sum(lates), sum(counts)
 

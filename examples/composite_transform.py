@@ -9,6 +9,7 @@ built: applied to a PCollection of anything but (str, str) pairs it is refused b
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 
 from nycflights import FLIGHTS, ReadTable, Row, departed
 from outputs import lines, show
@@ -22,7 +23,7 @@ from hornbeam.options.pipeline_options import PipelineOptions
 class BusiestHour(beam.PTransform):
     """From (place, hour) pairs to (place, `hour (count)`) with the most frequent hour; the earliest of equals."""
 
-    def expand(self, pairs):
+    def expand(self, pairs: beam.PCollection[tuple[str, str]]) -> beam.PCollection[tuple[str, str]]:
         return (
             pairs
             | "Count" >> beam.combiners.Count.PerElement()
@@ -32,7 +33,7 @@ class BusiestHour(beam.PTransform):
         )
 
 
-def busiest(counts) -> tuple[str, int]:
+def busiest(counts: Iterable[tuple[str, int]]) -> tuple[str, int]:
     """Of (hour, count) pairs the one with the greatest count, and of those the earliest."""
     return max(counts, key=lambda item: (item[1], -int(item[0])))
 

@@ -29,7 +29,7 @@ class ReadTable(beam.PTransform):
         super().__init__()
         self.path = path
 
-    def expand(self, pbegin):
+    def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection[Row]:
         columns = header(self.path)
         return (
             pbegin

@@ -64,8 +64,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--output", default="out/wordcount")
     known, _ = parser.parse_known_args()
-    for word, count in run():
-        print(f"{count:>8,}  {word}")
+    top = run()
+    widest = max((count for _, count in top), default=1)
+    for word, count in top:
+        print(f"{count:>8,}  {word:<12} {'#' * round(50 * count / widest)}")
     files = sorted(glob.glob(f"{known.output}-*-of-*.txt"))
     print(f"\nAll counts: {', '.join(files)}")
 

@@ -144,6 +144,9 @@ def _import(path: str) -> Any:
     try:
         return getattr(importlib.import_module(module_name), attribute)
     except ImportError as error:
-        raise RunnerError(f"runner {path!r} cannot be loaded: {error}") from error
+        absent = isinstance(error, ModuleNotFoundError) and f"{path}.".startswith(f"{error.name}.")
+        advice = " Check the name, and that its package is installed." if absent else ""
+        cause = None if absent else error  # what fails inside the runner's own module is worth its traceback
+        raise RunnerError(f"runner {path!r} cannot be loaded: {error}.{advice}") from cause
     except AttributeError:
         raise ValueError(f"Unknown runner {path!r}: module {module_name!r} has no {attribute!r}.") from None

@@ -14,31 +14,94 @@ import importlib
 from typing import Any
 
 from hornbeam import coders, error, io, metrics, options, pvalue, transforms, typehints
+from hornbeam.coders import RowCoder
 from hornbeam.pipeline import Pipeline, transform_annotations
 from hornbeam.pvalue import PCollection, Row, TaggedOutput
-from hornbeam.transforms import *  # noqa: F403
-from hornbeam.transforms import __all__ as _transforms
+from hornbeam.transforms import *
+from hornbeam.typehints.schemas import named_fields_to_schema, named_tuple_from_schema, named_tuple_to_schema
 from hornbeam.version import __version__
 
 _LAZY_MODULES = ("runners", "testing")
 
 __all__ = [
+    "ApproximateQuantiles",
+    "ApproximateUnique",
+    "BatchElements",
+    "CoGroupByKey",
+    "CombineFn",
+    "CombineGlobally",
+    "CombinePerKey",
+    "CombineValues",
+    "Create",
+    "Distinct",
+    "DoFn",
+    "Filter",
+    "FlatMap",
+    "FlatMapTuple",
+    "Flatten",
+    "FlattenWith",
+    "GroupBy",
+    "GroupByEncryptedKey",
+    "GroupByKey",
+    "GroupIntoBatches",
+    "Impulse",
+    "Keys",
+    "KvSwap",
+    "LogElements",
+    "Map",
+    "MapTuple",
     "PCollection",
+    "PTransform",
+    "ParDo",
+    "Partition",
+    "PartitionFn",
     "Pipeline",
+    "Regex",
+    "Reify",
+    "RemoveDuplicates",
+    "Reshuffle",
+    "RestrictionProvider",
     "Row",
+    "RowCoder",
+    "Secret",
+    "Select",
+    "SortAndBatchElements",
     "TaggedOutput",
+    "Tee",
+    "TimeDomain",
+    "ToString",
+    "Values",
+    "WaitOn",
+    "WatermarkEstimatorProvider",
+    "WindowInto",
+    "Windowing",
+    "WithKeys",
+    "WithTimestamps",
+    "WithTypeHints",
     "__version__",
+    "annotate_yaml",
     "coders",
+    "combiners",
+    "core",
     "error",
+    "error_handling",
     "io",
+    "label_from_callable",
     "metrics",
+    "named_fields_to_schema",
+    "named_tuple_from_schema",
+    "named_tuple_to_schema",
     "options",
+    "ptransform_fn",
     "pvalue",
     "transform_annotations",
     "transforms",
+    "trigger",
     "typehints",
+    "userstate",
+    "util",
+    "window",
 ]
-__all__ += _transforms
 
 
 def __getattr__(name: str) -> Any:

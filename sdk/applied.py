@@ -60,7 +60,8 @@ class AppliedPTransform:
     def outputs(self) -> dict[str | None, PCollection[Any]]:
         """The outputs by tag; one that stands alone, and the main output, is called None."""
         return {
-            None if tag == "out" else tag: pcoll for tag, pcoll in nested.named_pcollections(self.result, "out")
+            None if tag == "out" else tag: pcoll
+            for tag, pcoll in nested.named_pcollections(self.result, "out")
         }
 
     def add_part(self, part: AppliedPTransform) -> None:

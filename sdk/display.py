@@ -57,9 +57,7 @@ class DisplayDataItem:
         self.namespace = namespace
         self.key = key
         self.type = self._get_value_type(value)
-        self.shortValue = (
-            shortValue if shortValue is not None else self._get_short_value(value, self.type)
-        )
+        self.shortValue = shortValue if shortValue is not None else self._get_short_value(value, self.type)
         self.value = value
         self.url = url
         self.label = label

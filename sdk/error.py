@@ -10,6 +10,7 @@ __all__ = [
     "BeamError",
     "DataError",
     "InternalError",
+    "NotSupportedError",
     "OptionError",
     "PValueError",
     "PipelineError",
@@ -34,6 +35,10 @@ class DataError(BeamError):
 
 class InternalError(BeamError):
     """A broken promise inside hornbeam; never the user's fault. Please report it."""
+
+
+class NotSupportedError(PipelineError, NotImplementedError):
+    """The pipeline asks for a part of the model that the runner, or this version, does not have."""
 
 
 class PValueError(PipelineError):

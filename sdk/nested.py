@@ -85,5 +85,3 @@ def is_result(value: Any) -> bool:
     if isinstance(value, dict):
         return all(map(is_result, value.values()))
     return isinstance(value, tuple | list) and all(map(is_result, value))
-
-

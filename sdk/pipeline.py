@@ -105,7 +105,9 @@ class Pipeline(HasDisplayData):
         self._error_handlers: list[ErrorHandler] = []
         chosen = runner or standard.runner
         if isinstance(chosen, str) and chosen.lower() != "directrunner":
-            _ = self.runner  # A name that nobody knows is an error here; the usual one is loaded when it is needed.
+            _ = (
+                self.runner
+            )  # A name that nobody knows is an error here; the usual one is loaded when it is needed.
 
     @property
     def options(self) -> PipelineOptions:
@@ -184,16 +186,20 @@ class Pipeline(HasDisplayData):
     def _apply(self, transform: PTransform[Any, Any], pvalueish: Any) -> Any:
         parent = self.transforms_stack[-1]
         full_label = self._take_label(parent, transform)
-        main_input = transform.prepare_input(PBegin(self) if pvalueish is None else pvalueish)
-        self._check_inputs(main_input, transform, full_label)
-        step = AppliedPTransform(
-            parent,
-            transform,
-            full_label,
-            main_input,
-            _as_bytes({**_annotations.current, **transform.annotations()}, full_label),
-            merge_resource_hints(parent.resource_hints, transform.get_resource_hints()),
-        )
+        try:
+            main_input = transform.prepare_input(PBegin(self) if pvalueish is None else pvalueish)
+            self._check_inputs(main_input, transform, full_label)
+            step = AppliedPTransform(
+                parent,
+                transform,
+                full_label,
+                main_input,
+                _as_bytes({**_annotations.current, **transform.annotations()}, full_label),
+                merge_resource_hints(parent.resource_hints, transform.get_resource_hints()),
+            )
+        except BaseException:
+            self.applied_labels.discard(full_label)
+            raise
         parent.add_part(step)
         self.transforms_stack.append(step)
         try:
@@ -238,20 +244,17 @@ class Pipeline(HasDisplayData):
         sides = [side.pcoll for side in transform.side_inputs]
         for side in sides:
             if side.windowing.windowfn.is_merging():
-                self.applied_labels.discard(full_label)
                 raise ValueError(
                     f"The side input {side} of {full_label!r} has windows that merge ({side.windowing.windowfn!r}), so "
                     "no window of the main input tells which one goes with it. Apply beam.WindowInto to it first."
                 )
         for value in (*nested.leaves(main_input), *sides):
             if isinstance(value, PDone):
-                self.applied_labels.discard(full_label)
                 raise ValueError(
                     f"{full_label!r} was applied to the end of a branch: the step before it has no output "
                     "(its expand returned nothing)."
                 )
             if isinstance(value, PValue) and value.pipeline is not self:
-                self.applied_labels.discard(full_label)
                 raise ValueError(
                     f"{full_label!r} belongs to one pipeline and its input {value} to another. Values of different "
                     "pipelines cannot be mixed; build both steps from the same Pipeline object."

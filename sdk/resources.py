@@ -62,7 +62,9 @@ class ResourceHint:
         """Make a kind of hint known by name and URN; ValueError when either is taken by another kind."""
         for known, key in ((ResourceHint._by_name, hint_name), (ResourceHint._by_urn, hint_class.urn)):
             if known.get(key, hint_class) is not hint_class:
-                raise ValueError(f"The resource hint {key!r} is already registered for {known[key].__name__}.")
+                raise ValueError(
+                    f"The resource hint {key!r} is already registered for {known[key].__name__}."
+                )
         ResourceHint._by_name[hint_name] = hint_class
         ResourceHint._by_urn[hint_class.urn] = hint_class
 

@@ -24,7 +24,7 @@ def pickle_user_code(value: Any, label: str) -> bytes:
         payload: bytes = cloudpickle.dumps(value)
         return payload
     except Exception as error:
-        raise UserCodeError(_explain(value, label, error)) from error
+        raise UserCodeError(_explain(value, label, error)) from None
 
 
 def _explain(value: Any, label: str, error: Exception) -> str:

@@ -17,11 +17,36 @@ import pytest
 import hornbeam
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = {"sdk": "hornbeam", "io": "hornbeam.io", "runners": "hornbeam.runners", "transforms": "hornbeam.transforms"}
+FOLDERS = {
+    "sdk": "hornbeam",
+    "io": "hornbeam.io",
+    "runners": "hornbeam.runners",
+    "transforms": "hornbeam.transforms",
+}
 
 #: Who may import whom at run time: a package may import itself and what stands in its row.
-FOUNDATION = ("error", "version", "utils", "graph", "coders", "typehints", "options", "metrics", "display", "resources")
-AUTHORING = (*FOUNDATION, "pvalue", "nested", "applied", "translation", "type_inference", "user_code", "pipeline")
+FOUNDATION = (
+    "error",
+    "version",
+    "utils",
+    "graph",
+    "coders",
+    "typehints",
+    "options",
+    "metrics",
+    "display",
+    "resources",
+)
+AUTHORING = (
+    *FOUNDATION,
+    "pvalue",
+    "nested",
+    "applied",
+    "translation",
+    "type_inference",
+    "user_code",
+    "pipeline",
+)
 ALLOWED: dict[str, tuple[str, ...]] = {
     "error": (),
     "version": (),

@@ -29,8 +29,8 @@ from hornbeam.transforms.core import (
     RestrictionProvider,
     Select,
     WatermarkEstimatorProvider,
-    WindowInto,
     Windowing,
+    WindowInto,
     WithTimestamps,
 )
 from hornbeam.transforms.ptransform import PTransform, annotate_yaml, label_from_callable, ptransform_fn

@@ -98,6 +98,9 @@ class _Batch:
 class BatchingDoFn(DoFn):
     """Collects the elements of a bundle by window (and length bucket), and gives out full batches."""
 
+    #: Asks the engine for each batch to be used at once: how long that takes decides how large the next ones are.
+    times_outputs = True
+
     def __init__(
         self,
         estimator: BatchSizeEstimator,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from hornbeam.error import TransformError
+from hornbeam.graph import urns
 from hornbeam.transforms.core import Flatten, GroupByKey, Map
 from hornbeam.transforms.ptransform import GraphParts, PTransform, StepContext
 from hornbeam.typehints import Dict, List, Tuple
@@ -15,8 +16,6 @@ V = TypeVar("V")
 
 #: A key with its values from all inputs, each with the index of its input.
 Group = tuple[Any, Iterable[tuple[int, Any]]]
-
-CO_GROUP_BY_KEY_URN = "hornbeam:transform:co_group_by_key:v1"
 
 
 class CoGroupByKey(PTransform[Any, Any]):
@@ -42,10 +41,16 @@ class CoGroupByKey(PTransform[Any, Any]):
     def __init__(self, *, pipeline: Any = None) -> None:
         super().__init__()
         self.pipeline = pipeline
+        self._tags: list[Any] | None = None
 
     def expand(self, pcolls: Any) -> Any:
         """Mark every value with where it comes from, group all, and sort the values out again."""
-        tags = list(pcolls) if isinstance(pcolls, dict) else None
+        if not isinstance(pcolls, (dict, tuple, list)):
+            raise TypeError(
+                f"CoGroupByKey needs a dict, tuple or list of PCollections; it got {pcolls}. Write "
+                "{'a': first, 'b': second} | beam.CoGroupByKey()."
+            )
+        tags = self._tags = list(pcolls) if isinstance(pcolls, dict) else None
         parts = list(pcolls.values()) if isinstance(pcolls, dict) else list(pcolls)
         if not parts and self.pipeline is None:
             raise TransformError(
@@ -63,8 +68,12 @@ class CoGroupByKey(PTransform[Any, Any]):
         return grouped | "Sort out" >> sort_out.with_output_types(Tuple[K, values])
 
     def to_graph_parts(self, context: StepContext) -> GraphParts:
-        """The URN, by which a runner may find a shorter way than the steps inside."""
-        return GraphParts(CO_GROUP_BY_KEY_URN, {"inputs": list(context.step.main_inputs)})
+        """The URN, by which a runner may find a shorter way than the steps inside.
+
+        The payload is the list of the tags of a dict, in the order of the inputs, or None for a tuple of values.
+        """
+        spec = {"inputs": list(context.step.main_inputs)}
+        return GraphParts(urns.CO_GROUP_BY_KEY, spec, context.pickle(self._tags))
 
 
 def _mark(index: int) -> PTransform[Any, Any]:

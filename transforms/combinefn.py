@@ -41,9 +41,7 @@ class CombineFn(WithTypeHints, HasDisplayData):
         """The accumulator with one more value; it may be the same object, changed."""
         raise NotImplementedError(f"{type(self).__name__} must define add_input(self, accumulator, element).")
 
-    def add_inputs(
-        self, mutable_accumulator: Any, elements: Iterable[Any], *args: Any, **kwargs: Any
-    ) -> Any:
+    def add_inputs(self, mutable_accumulator: Any, elements: Iterable[Any], *args: Any, **kwargs: Any) -> Any:
         """The accumulator with more values; define it where many at once are quicker."""
         for element in elements:
             mutable_accumulator = self.add_input(mutable_accumulator, element, *args, **kwargs)
@@ -129,9 +127,7 @@ class CallableWrapperCombineFn(CombineFn):
         """An empty list."""
         return []
 
-    def add_input(
-        self, mutable_accumulator: list[Any], element: Any, *args: Any, **kwargs: Any
-    ) -> list[Any]:
+    def add_input(self, mutable_accumulator: list[Any], element: Any, *args: Any, **kwargs: Any) -> list[Any]:
         """The list with the value; folded to one value when it has become long."""
         mutable_accumulator.append(element)
         if len(mutable_accumulator) > self._buffer_size:
@@ -146,9 +142,7 @@ class CallableWrapperCombineFn(CombineFn):
         first = next(held, _NOTHING)
         return [] if first is _NOTHING else [self.fn(chain([first], held), *args, **kwargs)]
 
-    def merge_accumulators(
-        self, accumulators: Iterable[list[Any]], *args: Any, **kwargs: Any
-    ) -> list[Any]:
+    def merge_accumulators(self, accumulators: Iterable[list[Any]], *args: Any, **kwargs: Any) -> list[Any]:
         """All their values folded."""
         return self.add_inputs([], chain.from_iterable(accumulators), *args, **kwargs)
 
@@ -194,9 +188,7 @@ _NOTHING = object()
 class _CountingCombineFn(CallableWrapperCombineFn):
     """`len`, which is no associative function: the accumulator is a list of counts."""
 
-    def add_input(
-        self, mutable_accumulator: list[Any], element: Any, *args: Any, **kwargs: Any
-    ) -> list[Any]:
+    def add_input(self, mutable_accumulator: list[Any], element: Any, *args: Any, **kwargs: Any) -> list[Any]:
         return [sum(mutable_accumulator) + 1]
 
     def add_inputs(
@@ -204,9 +196,7 @@ class _CountingCombineFn(CallableWrapperCombineFn):
     ) -> list[Any]:
         return [sum(mutable_accumulator) + sum(1 for _ in elements)]
 
-    def merge_accumulators(
-        self, accumulators: Iterable[list[Any]], *args: Any, **kwargs: Any
-    ) -> list[Any]:
+    def merge_accumulators(self, accumulators: Iterable[list[Any]], *args: Any, **kwargs: Any) -> list[Any]:
         return [sum(map(sum, accumulators))]
 
     def compact(self, accumulator: list[Any], *args: Any, **kwargs: Any) -> list[Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import types
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
@@ -147,7 +149,9 @@ class DoFn(WithTypeHints, HasDisplayData):
         method = getattr(self, func)
         found = parameters_of(method) or ()
         positional = [p for p in found if p.kind not in ("var_args", "var_kwargs") and not p.keyword_only]
-        defaults = [p.param or p.default for p in positional if p.param is not None or p.default is not NO_DEFAULT]
+        defaults = [
+            p.param or p.default for p in positional if p.param is not None or p.default is not NO_DEFAULT
+        ]
         owner = ["self"] if isinstance(method, types.MethodType) else []
         return owner + [p.name for p in positional], defaults
 
@@ -206,6 +210,7 @@ class CallableDoFn(DoFn):
         if kind not in _CALLS:
             raise ValueError(f"There is no kind {kind!r} of CallableDoFn; there are {', '.join(_CALLS)}.")
         super().__init__()
+        refuse_async(fn, label_from_callable(fn))
         self.fn = fn if kind in ("map_tuple", "flat_map_tuple") else element_first(fn)
         self.kind = kind
 
@@ -248,10 +253,23 @@ class CallableDoFn(DoFn):
         """The function's parameters as process's."""
         found = parameters_of(self.fn)
         unpacked = self.kind in ("map_tuple", "flat_map_tuple")
-        parameters = _after_parts(found) if unpacked else with_element(found)
+        try:
+            parameters = _after_parts(found) if unpacked else with_element(found)
+        except TypeError as error:
+            raise TypeError(f"{self.default_label()} {error}.") from None
         by_name = isinstance(self.fn, ElementByName)
         process = MethodSignature(self.default_label(), self.process, parameters, True, unpacked, by_name)
         return signature_of_methods(self, DoFn, process, kind=self.kind, fn=self.fn)
+
+
+def refuse_async(fn: Any, name: str) -> None:
+    """TypeError for an async function: nothing would await what it returns."""
+    called = fn if inspect.isroutine(fn) or isinstance(fn, functools.partial) else getattr(fn, "__call__", fn)
+    if inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called):
+        raise TypeError(
+            f"{name} is an async function, whose results nothing would await. Use an ordinary function that calls "
+            "asyncio.run(...), or a DoFn that keeps an event loop from setup() to teardown()."
+        )
 
 
 def _one(fn: Any, element: Any, args: Any, kwargs: Any) -> Iterable[Any]:
@@ -328,5 +346,7 @@ def _after_parts(found: tuple[Parameter, ...] | None) -> tuple[Parameter, ...]:
     if found is None:
         return element
     return element + tuple(
-        p for p in found if p.is_context or p.default is not NO_DEFAULT or p.keyword_only or p.kind == "var_kwargs"
+        p
+        for p in found
+        if p.is_context or p.default is not NO_DEFAULT or p.keyword_only or p.kind == "var_kwargs"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hornbeam.transforms.dofn import CallableDoFn, DoFn
+from hornbeam.transforms.dofn import CallableDoFn, DoFn, refuse_async
 from hornbeam.transforms.restriction import RestrictionProvider, WatermarkEstimatorProvider
 from hornbeam.transforms.signature import DoFnSignature, MethodSignature
 from hornbeam.transforms.userstate import validate_stateful_dofn
@@ -36,6 +36,8 @@ def validate_dofn(dofn: DoFn) -> DoFnSignature:
             raise ValueError(f"The DoFn {name} must define process(self, element).")
         if isinstance(kind.__dict__.get("process"), staticmethod | classmethod):
             raise ValueError(f"{name}.process must be an ordinary method, not a static or class method.")
+        for method_name in ("process", "process_batch", "start_bundle", "finish_bundle", "setup", "teardown"):
+            refuse_async(getattr(dofn, method_name, None), f"{name}.{method_name}")
     signature = dofn.signature()
     for method in signature.methods():
         _refuse_duplicates(name, method)
@@ -48,7 +50,9 @@ def validate_dofn(dofn: DoFn) -> DoFnSignature:
     _check_splittable(signature, name)
     if signature.is_stateful and not isinstance(dofn, CallableDoFn):
         if signature.is_splittable:
-            raise ValueError(f"{name} uses a restriction and state or timers; a DoFn may do one or the other.")
+            raise ValueError(
+                f"{name} uses a restriction and state or timers; a DoFn may do one or the other."
+            )
         validate_stateful_dofn(dofn)
     return signature
 

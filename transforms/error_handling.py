@@ -1,7 +1,7 @@
 """Error handlers: one place for the dead letters of many steps.
 
-    with beam.error_handling.ErrorHandler(WriteToText("errors")) as errors:
-        parsed = lines | beam.Map(parse).with_error_handler(errors)
+with beam.error_handling.ErrorHandler(WriteToText("errors")) as errors:
+    parsed = lines | beam.Map(parse).with_error_handler(errors)
 """
 
 from __future__ import annotations

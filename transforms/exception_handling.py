@@ -52,9 +52,7 @@ class ExceptionHandling:
 class GuardedParDo(PTransform[Any, Any]):
     """A ParDo whose failing elements go to a dead-letter output."""
 
-    def __init__(
-        self, pardo: ParDo, handling: ExceptionHandling, extra_tags: tuple[str, ...] = ()
-    ) -> None:
+    def __init__(self, pardo: ParDo, handling: ExceptionHandling, extra_tags: tuple[str, ...] = ()) -> None:
         super().__init__(pardo.__dict__.get("_label"))
         if handling.main_tag == handling.dead_letter_tag:
             raise ValueError(f"main_tag and dead_letter_tag must differ; both are {handling.main_tag!r}.")
@@ -135,9 +133,7 @@ class _Count(PTransform[Any, Any]):
         return pcoll | "Count" >> count
 
 
-def _refuse_too_many(
-    bad: int, total: int, threshold: float, window: Any = DoFn.WindowParam
-) -> None:
+def _refuse_too_many(bad: int, total: int, threshold: float, window: Any = DoFn.WindowParam) -> None:
     if bad > total * threshold:
         raise ValueError(
             f"The number of failing elements within the window {window} exceeded the threshold: "
@@ -207,9 +203,7 @@ def _checked(outputs: Iterable[Any], dofn: DoFn) -> Iterable[Any]:
     return outputs
 
 
-def _guarded(
-    pardo: ParDo, handling: Mapping[str, Any], extra_tags: tuple[str, ...]
-) -> PTransform[Any, Any]:
+def _guarded(pardo: ParDo, handling: Mapping[str, Any], extra_tags: tuple[str, ...]) -> PTransform[Any, Any]:
     return GuardedParDo(pardo, ExceptionHandling(**handling), extra_tags)
 
 

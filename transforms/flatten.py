@@ -103,7 +103,8 @@ def _same_windows(one: WindowFn, other: WindowFn) -> bool:
     """Whether two window functions are equal, or of one class with equal attributes."""
     if one == other:
         return True
-    return type(one) is type(other) and vars(one) == vars(other)
+    attributes = getattr(one, "__dict__", None)
+    return type(one) is type(other) and attributes is not None and attributes == vars(other)
 
 
 class FlattenWith(PTransform[Any, Any]):

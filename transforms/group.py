@@ -41,7 +41,7 @@ class GroupByKey(PTransform[Any, Any]):
 
         def process(
             self, element: Any, window: Any = DoFn.WindowParam, timestamp: Any = DoFn.TimestampParam
-        ) -> Iterator[tuple[Any, WindowedValue]]:
+        ) -> Iterator[tuple[Any, WindowedValue[Any]]]:
             """One pair; TypeError for an element that is none."""
             try:
                 key, value = element
@@ -52,8 +52,8 @@ class GroupByKey(PTransform[Any, Any]):
     def expand(self, pcoll: Any) -> PCollection[Any]:
         """A primitive. ValueError when its result would never come, or may lose data."""
         if not isinstance(pcoll, PCollection):
-            advice = "Choose one of its outputs." if isinstance(pcoll, DoOutputsTuple) else ""
-            raise TypeError(f"{self.label!r} needs one PCollection of pairs; it got {pcoll!r}. {advice}")
+            advice = " Choose one of its outputs." if isinstance(pcoll, DoOutputsTuple) else ""
+            raise TypeError(f"{self.label!r} needs one PCollection of pairs; it got {pcoll!r}.{advice}")
         self._check_firing(pcoll)
         require_deterministic_keys(pcoll)
         return PCollection.from_(pcoll)

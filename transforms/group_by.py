@@ -123,9 +123,7 @@ class _GroupAndAggregate(PTransform[Any, Any]):
 class _KeyAndValues:
     """A function that gives an element's key and the values that are aggregated."""
 
-    def __init__(
-        self, key_of: Callable[[Any], Any], getters: tuple[Callable[[Any], Any], ...]
-    ) -> None:
+    def __init__(self, key_of: Callable[[Any], Any], getters: tuple[Callable[[Any], Any], ...]) -> None:
         self.key_of = key_of
         self.getters = getters
 

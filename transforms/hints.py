@@ -22,6 +22,7 @@ from hornbeam.typehints.trivial_inference import infer_return_type
 if TYPE_CHECKING:
     from hornbeam.transforms.ptransform import PTransform
 
+
 def callable_hints(fn: Callable[..., Any]) -> IOTypeHints | None:
     """The hints that a function's annotations give; None without any."""
     return IOTypeHints.from_callable(fn)

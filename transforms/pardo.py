@@ -119,6 +119,9 @@ class ParDo(PTransformWithSideInputs):
         if isinstance(pvalueish, PCollection) and (self.signature.is_stateful or self.signature.takes_key):
             what = "A DoFn with state or timers" if self.signature.is_stateful else "DoFn.KeyParam"
             check_pairs(what, pvalueish, pvalueish.pipeline.current_label)
+        for view in self.side_inputs:
+            if view.requires_keyed_input():
+                check_pairs(type(view).__name__, view.pcoll, view.pipeline.current_label)
         hints = self.get_type_hints()
         if not hints.input_types or not isinstance(pvalueish, PCollection):
             return
@@ -176,8 +179,7 @@ class ParDo(PTransformWithSideInputs):
 
     def _is_bounded(self, pcoll: PCollection[Any]) -> bool:
         return pcoll.is_bounded and not (
-            self.signature.is_splittable
-            and getattr(type(self.dofn).process, "unbounded_per_element", False)
+            self.signature.is_splittable and getattr(type(self.dofn).process, "unbounded_per_element", False)
         )
 
     def payload(self) -> DoFnPayload:
@@ -216,7 +218,9 @@ class ParDo(PTransformWithSideInputs):
         output that is asked for is there; with tags others are refused unless `allow_unknown_tags`.
         """
         if main is not None and main in tags:
-            raise ValueError(f"The main output's tag {main!r} must be different from the side output tags {tags!r}.")
+            raise ValueError(
+                f"The main output's tag {main!r} must be different from the side output tags {tags!r}."
+            )
         for tag in tags:
             if not isinstance(tag, str):
                 raise TypeError(f"with_outputs needs tags of type str; {tag!r} is {type(tag).__name__}.")
@@ -275,7 +279,9 @@ class ParDo(PTransformWithSideInputs):
             allow_unsafe_userstate_in_process,
         )
 
-    def _guard(self, tags: tuple[str, ...], handling: Mapping[str, Any], allow_state: bool) -> PTransform[Any, Any]:
+    def _guard(
+        self, tags: tuple[str, ...], handling: Mapping[str, Any], allow_state: bool
+    ) -> PTransform[Any, Any]:
         if self.signature.is_stateful and not allow_state:
             raise ValueError(
                 f"{self.label!r} uses state or timers, and what it did to them before a failure is not undone. Pass "

@@ -39,7 +39,9 @@ class RestrictionProvider:
 
     def restriction_size(self, element: Any, restriction: Any) -> float:
         """How much work a restriction is, in a unit of your choice; never negative."""
-        raise NotImplementedError(f"{type(self).__name__} must define restriction_size(element, restriction).")
+        raise NotImplementedError(
+            f"{type(self).__name__} must define restriction_size(element, restriction)."
+        )
 
     def split_and_size(self, element: Any, restriction: Any) -> Iterator[tuple[Any, float]]:
         """The parts of a restriction with their sizes."""

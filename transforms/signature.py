@@ -126,7 +126,9 @@ class MethodSignature:
             elif left and not parameter.keyword_only:
                 filled = left.pop(0)
             elif parameter.default is NO_DEFAULT:
-                raise TypeError(f"{self.name} needs a value for its parameter {parameter.name!r}; none was given.")
+                raise TypeError(
+                    f"{self.name} needs a value for its parameter {parameter.name!r}; none was given."
+                )
             else:
                 # The default stands; what follows has to go by name.
                 by_name = True
@@ -305,7 +307,11 @@ def _parameter(parameter: inspect.Parameter) -> Parameter:
 def with_element(parameters: tuple[Parameter, ...] | None) -> tuple[Parameter, ...]:
     """Parameters with the element among them: the first one, unless a default says ElementParam."""
     if parameters is None:
-        return (Parameter("element", "element"), Parameter("args", "var_args"), Parameter("kwargs", "var_kwargs"))
+        return (
+            Parameter("element", "element"),
+            Parameter("args", "var_args"),
+            Parameter("kwargs", "var_kwargs"),
+        )
     if any(parameter.kind == "element" for parameter in parameters):
         return tuple(sorted(parameters, key=lambda parameter: parameter.kind != "element"))
     if not parameters or parameters[0].kind == "var_kwargs" or parameters[0].keyword_only:

@@ -16,7 +16,6 @@ import attrs
 
 from hornbeam.utils.timestamp import Duration, DurationTypes, duration_of, micros_of
 
-
 _NO_RETRACTIONS = (
     "Retractions are not supported. Use AccumulationMode.ACCUMULATING, where each pane replaces the one before, "
     "or DISCARDING, where the panes add up."
@@ -46,7 +45,7 @@ class AccumulationMode(enum.StrEnum, metaclass=_AccumulationModeType):
         if value in (3, "RETRACTING", "ACCUMULATING_AND_RETRACTING"):
             raise ValueError(_NO_RETRACTIONS)
         if value in (1, 2):
-            return (cls.DISCARDING, cls.ACCUMULATING)[value - 1]  # type: ignore[operator]
+            return (cls.DISCARDING, cls.ACCUMULATING)[value - 1]
         raise ValueError(f"{value!r} is no accumulation mode; use AccumulationMode.{' or .'.join(cls)}.")
 
 

@@ -59,7 +59,9 @@ class TypeCheckedDoFn(DoFn):
             if isinstance(value, TimestampedValue | WindowedValue):
                 value = value.value
             if tag in self._outputs:
-                check_value(value, self._outputs[tag], self._label, "output" if tag is None else f"output {tag!r}")
+                check_value(
+                    value, self._outputs[tag], self._label, "output" if tag is None else f"output {tag!r}"
+                )
             yield output
 
     def signature(self) -> DoFnSignature:

@@ -39,7 +39,7 @@ class WindowInto(PTransform[Any, Any]):
 
         def process(
             self, element: Any, timestamp: Any = DoFn.TimestampParam, window: Any = DoFn.WindowParam
-        ) -> Iterator[WindowedValue]:
+        ) -> Iterator[WindowedValue[Any]]:
             """The element, at its time."""
             context = WindowFn.AssignContext(timestamp, element=element, window=window)
             yield WindowedValue(element, timestamp, tuple(self.windowing.windowfn.assign(context)))

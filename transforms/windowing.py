@@ -42,6 +42,9 @@ class Windowing:
             raise TypeError(f"Windowing needs a WindowFn, such as FixedWindows(60); it got {given}.")
         if triggerfn is None:
             triggerfn = DefaultTrigger()
+        if not isinstance(triggerfn, TriggerFn):
+            given = triggerfn.__name__ if isinstance(triggerfn, type) else repr(triggerfn)
+            raise TypeError(f"trigger must be a trigger, such as AfterWatermark(); it is {given}.")
         if accumulation_mode is None:
             if triggerfn != DefaultTrigger():
                 raise ValueError(
@@ -52,7 +55,7 @@ class Windowing:
             accumulation_mode = AccumulationMode.DISCARDING
         self.windowfn = windowfn
         self.triggerfn = triggerfn
-        self.accumulation_mode = AccumulationMode(accumulation_mode)
+        self.accumulation_mode = AccumulationMode(accumulation_mode)  # type: ignore[arg-type]
         self.allowed_lateness = Duration.of(allowed_lateness)
         if self.allowed_lateness.micros < 0:
             raise ValueError(f"allowed_lateness must not be negative; it is {allowed_lateness!r}.")

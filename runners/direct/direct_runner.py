@@ -7,6 +7,7 @@ from hornbeam.graph.validate import validate
 from hornbeam.metrics.execution import MetricsRegistry
 from hornbeam.metrics.results import MetricResults
 from hornbeam.options.pipeline_options import DirectOptions, PipelineOptions
+from hornbeam.options.value_provider import RuntimeValueProvider
 from hornbeam.runners.direct.execution import Execution
 from hornbeam.runners.direct.progress import Progress
 from hornbeam.runners.engine import collector
@@ -32,6 +33,7 @@ class DirectRunner(PipelineRunner):
         progress = Progress(not direct.no_progress)
         space = TemporarySpace(direct.temp_dir)
         try:
+            RuntimeValueProvider.set_runtime_options(direct.get_all_options(display_warnings=False))
             with run_scope(), collector.relaxed():
                 plan = make_plan(graph)
                 Execution(
@@ -39,9 +41,10 @@ class DirectRunner(PipelineRunner):
                 ).run()
         except BaseException as error:
             if getattr(error, "hornbeam_failure", None) is not None:
-                error.__traceback__ = user_frames(error.__traceback__)
+                error.with_traceback(user_frames(error.__traceback__))
             raise
         finally:
+            RuntimeValueProvider.set_runtime_options(None)
             progress.close()
             space.close()
         return DirectResult(registry)

@@ -17,6 +17,7 @@ from hornbeam.runners.engine.build import Grouping, StageBuilder
 from hornbeam.runners.engine.bundle import CHUNK, Bundle
 from hornbeam.runners.engine.dofn_operator import DoFnOperator
 from hornbeam.runners.engine.emission import END_OF_TIME_MICROS
+from hornbeam.runners.engine.failures import naming
 from hornbeam.runners.engine.operator import Operator
 from hornbeam.runners.engine.sources import read_root
 from hornbeam.runners.engine.spill import Spool, TemporarySpace
@@ -68,7 +69,8 @@ class Execution:
         found = self._groupings.get(step)
         if found is None:
             found = self._groupings[step] = self._builder.grouping_operator(self.plan.steps[step])
-            found.spec.folding.setup()
+            with naming(f"{found.spec.label}, setup"):
+                found.spec.folding.setup()
         return found
 
     # The run
@@ -85,7 +87,8 @@ class Execution:
         finally:
             self._registry.rollback()  # nothing is pending but what a failed bundle counted
             for grouping in self._groupings.values():
-                grouping.spec.folding.teardown()
+                with naming(f"{grouping.spec.label}, teardown"):
+                    grouping.spec.folding.teardown()
 
     def _last_uses(self) -> dict[str, int]:
         """For each spooled pcollection, the index of the last stage that reads it."""
@@ -101,7 +104,8 @@ class Execution:
         """Forgets a grouping that has fired for the last time."""
         grouping = self._groupings.pop(step, None)
         if grouping is not None:
-            grouping.spec.folding.teardown()
+            with naming(f"{grouping.spec.label}, teardown"):
+                grouping.spec.folding.teardown()
 
 
 class StageRun:

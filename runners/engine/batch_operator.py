@@ -14,7 +14,7 @@ import numpy as np
 from hornbeam.runners.engine.bundle import CHUNK, Bundle
 from hornbeam.runners.engine.calling import bind
 from hornbeam.runners.engine.dofn_operator import DoFnOperator
-from hornbeam.runners.engine.failures import note_failure
+from hornbeam.runners.engine.failures import note_failure, stopped_iteration
 from hornbeam.runners.engine.side_inputs import SideInputReader
 from hornbeam.transforms.signature import DoFnSignature
 
@@ -48,7 +48,10 @@ class BatchOperator(DoFnOperator):
         for part in alike(bundle):
             try:
                 batch = part.with_values([self._make_batch(part.values)])
-                for produced in self.call.over(iter(batch.values), batch):
+                results = list(self.call.over(iter(batch.values), batch))
+                if not results:
+                    raise stopped_iteration()
+                for produced in results:
                     self._send_batches(produced, part)
             except BaseException as error:
                 note_failure(error, self.label, part, 0)

@@ -13,7 +13,7 @@ import attrs
 import cloudpickle
 
 from hornbeam.coders.coders import Coder, coder_from_function
-from hornbeam.error import PipelineError
+from hornbeam.error import NotSupportedError, PipelineError
 from hornbeam.graph import urns
 from hornbeam.graph.model import Graph, Transform
 from hornbeam.metrics.execution import MetricsContainer
@@ -30,20 +30,22 @@ from hornbeam.runners.engine.element_operators import (
     MapOperator,
     StampOperator,
 )
-from hornbeam.runners.engine.folding import GatherFolding, folding_for, merging_for
-from hornbeam.runners.engine.fused import FusedOperator, can_fuse
-from hornbeam.runners.engine.grouping import GroupingOperator
+from hornbeam.runners.engine.failures import naming
+from hornbeam.runners.engine.folding import GatherFolding, JoinFolding, folding_for, merging_for
+from hornbeam.runners.engine.fused import NESTED_MAX, FusedOperator, can_fuse, nests
+from hornbeam.runners.engine.grouping import GroupingOperator, JoinOperator
 from hornbeam.runners.engine.merging import MergingGroupingOperator
 from hornbeam.runners.engine.operator import Operator, Receiver, fan_out
 from hornbeam.runners.engine.outputs import Outputs
 from hornbeam.runners.engine.pairs import GroupingSpec
+from hornbeam.runners.engine.sessions import SessionGroupingOperator
 from hornbeam.runners.engine.side_inputs import SideInputReader
 from hornbeam.runners.engine.spill import Spool, TemporarySpace
 from hornbeam.runners.engine.splittable import SplittableOperator
 from hornbeam.runners.planner.plan import GROUPING_URNS, ROOT_URNS, Plan, Stage
-from hornbeam.transforms.window import GlobalWindows, WindowFn, windowfn_from_function
+from hornbeam.transforms.window import GlobalWindows, Sessions, WindowFn, windowfn_from_function
 
-Grouping = GroupingOperator | MergingGroupingOperator
+Grouping = GroupingOperator | MergingGroupingOperator | SessionGroupingOperator
 
 _CALLING: dict[str, type[CallingOperator]] = {
     "map": MapOperator,
@@ -117,9 +119,10 @@ class StageBuilder:
         receivers: list[Receiver] = []
         if pcollection in self.plan.spooled:
             receivers.append(self._around.spool(pcollection).append)
-        for reader in self._consumers.get(pcollection, ()):
-            if self.plan.steps[reader].urn in GROUPING_URNS:
-                receivers.append(self._around.grouping(reader).process)
+        for reader, tag in self._consumers.get(pcollection, ()):
+            step = self.plan.steps[reader]
+            if step.urn in GROUPING_URNS:
+                receivers.append(self._around.grouping(reader).input(list(step.main_inputs()).index(tag)))
             elif self._stage_of[reader].name == stage.name:
                 receivers.append(_relay(entries, reader))
         return fan_out(receivers)
@@ -130,7 +133,11 @@ class StageBuilder:
         for id_ in stage.steps:
             run: list[str] = []
             following: str | None = id_
+            nested = 0
             while following is not None and following not in taken and can_fuse(built[following]):
+                nested += nests(built[following])
+                if nested > NESTED_MAX:
+                    break
                 taken.add(following)
                 run.append(following)
                 following = self._only_reader(following, stage)
@@ -142,7 +149,7 @@ class StageBuilder:
         outputs = list(self.plan.steps[id_].outputs.values())
         if len(outputs) != 1 or outputs[0] in self.plan.spooled:
             return None
-        readers = self._consumers.get(outputs[0], [])
+        readers = [reader for reader, _ in self._consumers.get(outputs[0], [])]
         return readers[0] if len(readers) == 1 and self._stage_of[readers[0]].name == stage.name else None
 
     # Steps
@@ -177,13 +184,15 @@ class StageBuilder:
         payload = cloudpickle.loads(step.payload)
         signature = payload.dofn.signature()
         if signature.is_stateful:
-            raise NotImplementedError(
+            raise NotSupportedError(
                 f"step {step.label!r} uses state or timers, which this version's runners do not have yet"
             )
         args, kwargs = tuple(payload.args), dict(payload.kwargs)
         readers = self._side_inputs(step, payload.side_defaults)
         window_fn = self.window_fn(step.outputs["out"]) if "out" in step.outputs else GlobalWindows()
-        outputs = Outputs(window_fn, receivers, step.spec.get("main"))
+        outputs = Outputs(
+            window_fn, receivers, step.spec.get("main"), step.label, step.spec.get("tags") or ()
+        )
         if signature.kind in _CALLING:
             operator = _CALLING[signature.kind](step.label, container, receivers)
             operator.prepare(bind(signature.process, args, kwargs, readers, function=signature.fn), outputs)
@@ -210,11 +219,20 @@ class StageBuilder:
         """The grouping that a step stands for."""
         if step.urn == urns.GROUP_BY_KEY:
             spec = self.grouping_spec(step, GatherFolding())
+        elif step.urn == urns.CO_GROUP_BY_KEY:
+            folding = JoinFolding(len(step.main_inputs()), cloudpickle.loads(step.payload))
+            return JoinOperator(
+                self.grouping_spec(step, folding), self._around.space, self._around.memory_bytes_max
+            )
         else:
             payload = cloudpickle.loads(step.payload)
             make = merging_for if step.urn == urns.COMBINE_MERGE else folding_for
             spec = self.grouping_spec(step, make(payload.fn, tuple(payload.args), dict(payload.kwargs)))
-        kind = MergingGroupingOperator if spec.window_fn.is_merging() else GroupingOperator
+        kind: type[Grouping] = GroupingOperator
+        if type(spec.window_fn) is Sessions:
+            kind = SessionGroupingOperator
+        elif spec.window_fn.is_merging():
+            kind = MergingGroupingOperator
         return kind(spec, self._around.space, self._around.memory_bytes_max)
 
     def grouping_spec(self, step: Transform, folding: Any) -> GroupingSpec:
@@ -223,11 +241,12 @@ class StageBuilder:
         windowing = self.graph.windowings[self.graph.pcollections[source].windowing]
         if windowing.trigger.get("type") != "default":
             refuse_trigger(step.label, windowing.trigger)
+        label = step.label.removesuffix("/Precombine")  # the planner's own step is the author's to the author
         return GroupingSpec(
-            step.label,
+            label,
             windowfn_from_function(windowing.window_fn),
             windowing.timestamp_combiner,
-            self._key_encoder(step.label, source),
+            self._key_encoder(label, source),
             folding,
         )
 
@@ -264,7 +283,7 @@ def refuse_trigger(label: str, trigger: Mapping[str, Any]) -> None:
         inner = inner["underlying"]
     if inner.get("type") in (*kinds_that_agree, "default") and not inner.get("early"):
         return
-    raise NotImplementedError(
+    raise NotSupportedError(
         f"step {label!r} groups under the trigger {trigger.get('type')!r}; this version's runners fire windows once, "
         "when they end (DefaultTrigger, or AfterWatermark without early firings)"
     )
@@ -297,4 +316,6 @@ class AssignWindows(Operator):
         """Assigns each element once for each window that it was in: none, if it was in none."""
         bundle = bundle.exploded()
         if bundle.values:
-            self.emit(Bundle(bundle.values, bundle.timestamps, self._assign(bundle), bundle.panes))
+            with naming(self.label):
+                windows = self._assign(bundle)
+            self.emit(Bundle(bundle.values, bundle.timestamps, windows, bundle.panes))

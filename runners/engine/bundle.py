@@ -45,12 +45,15 @@ class Coded:
         return cls(np.array(codes, dtype=np.intp), list(index))
 
     def take(self, index: Any) -> Coded:
+        """The entries that a numpy index picks."""
         return Coded(self.codes[index], self.table)
 
     def repeat(self, counts: Any) -> Coded:
+        """Entry i counts[i] times."""
         return Coded(np.repeat(self.codes, counts), self.table)
 
     def to_list(self) -> list[Any]:
+        """One entry an element."""
         return list(map(self.table.__getitem__, self.codes.tolist()))
 
 
@@ -64,12 +67,15 @@ class Intervals:
         self.ends = ends
 
     def take(self, index: Any) -> Intervals:
+        """The intervals that a numpy index picks."""
         return Intervals(self.starts[index], self.ends[index])
 
     def repeat(self, counts: Any) -> Intervals:
+        """Interval i counts[i] times."""
         return Intervals(np.repeat(self.starts, counts), np.repeat(self.ends, counts))
 
     def to_list(self) -> list[WindowSet]:
+        """One set of windows an element."""
         make = IntervalWindow.from_micros
         return [(make(start, end),) for start, end in zip(self.starts.tolist(), self.ends.tolist())]
 
@@ -137,12 +143,14 @@ class Bundle:
             yield self.take(self.values[part], part)
 
     def timestamp_list(self) -> list[int]:
+        """The timestamp of each element, in microseconds."""
         if type(self.timestamps) is int:
             return [self.timestamps] * len(self.values)
         result: list[int] = self.timestamps.tolist()  # type: ignore[union-attr]
         return result
 
     def timestamp_array(self) -> Micros:
+        """The timestamp of each element, in microseconds."""
         if type(self.timestamps) is int:
             return np.full(len(self.values), self.timestamps, dtype=np.int64)
         return self.timestamps  # type: ignore[return-value]
@@ -154,6 +162,7 @@ class Bundle:
         return self.windows.to_list()  # type: ignore[union-attr]
 
     def pane_list(self) -> list[PaneInfo]:
+        """The pane of each element."""
         if type(self.panes) is Coded:
             return self.panes.to_list()
         return [self.panes] * len(self.values)  # type: ignore[list-item]

@@ -7,10 +7,8 @@ exists; both are put back after, also when runs are nested.
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import threading
-from collections.abc import Iterator
 
 #: Allocations before a young collection; cycles of user code are still found, only later.
 THRESHOLD = 200_000
@@ -20,20 +18,23 @@ _depth = 0
 _before: tuple[int, int, int] = gc.get_threshold()
 
 
-@contextlib.contextmanager
-def relaxed() -> Iterator[None]:
-    """Relaxes the collector for the length of a `with`."""
-    global _depth, _before
-    with _lock:
-        _depth += 1
-        if _depth == 1:
-            _before = gc.get_threshold()
-            if gc.isenabled() and _before[0] < THRESHOLD:
-                gc.set_threshold(THRESHOLD, *_before[1:])
-            gc.freeze()
-    try:
-        yield
-    finally:
+class relaxed:
+    """`with relaxed():` relaxes the collector for the length of the block."""
+
+    # Not a generator: contextlib sets an exception's __traceback__, which a frozen dataclass refuses.
+
+    def __enter__(self) -> None:
+        global _depth, _before
+        with _lock:
+            _depth += 1
+            if _depth == 1:
+                _before = gc.get_threshold()
+                if gc.isenabled() and _before[0] < THRESHOLD:
+                    gc.set_threshold(THRESHOLD, *_before[1:])
+                gc.freeze()
+
+    def __exit__(self, *raised: object) -> None:
+        global _depth
         with _lock:
             _depth -= 1
             if _depth == 0:

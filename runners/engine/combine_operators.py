@@ -10,7 +10,7 @@ import numpy as np
 
 from hornbeam.metrics.execution import MetricsContainer, set_current
 from hornbeam.runners.engine.bundle import Bundle, Coded, Intervals, WindowSet
-from hornbeam.runners.engine.failures import Failure, add_failure, note_failure
+from hornbeam.runners.engine.failures import naming, note_failure
 from hornbeam.runners.engine.folding import Cell, Folding
 from hornbeam.runners.engine.keys import user_key
 from hornbeam.runners.engine.operator import Operator, Receiver
@@ -45,10 +45,12 @@ class PrecombineOperator(Operator):
         self._stamps_wanted = spec.timestamp_combiner != TimestampCombiner.OUTPUT_AT_EOW
 
     def setup(self) -> None:
-        self._folding.setup()
+        with naming(f"{self.label}, setup"):
+            self._folding.setup()
 
     def teardown(self) -> None:
-        self._folding.teardown()
+        with naming(f"{self.label}, teardown"):
+            self._folding.teardown()
 
     def process(self, bundle: Bundle) -> None:
         previous = set_current(self.container)
@@ -86,7 +88,7 @@ class PrecombineOperator(Operator):
         except Exception as error:
             if isinstance(error, (TypeError, ValueError)):
                 refuse_non_pairs(self.label, bundle.values)
-            add_failure(error, Failure(self.label))
+            note_failure(error, self.label)
             raise
         self._count(len(pairs))
 
@@ -95,7 +97,7 @@ class PrecombineOperator(Operator):
         try:
             self._folding.add_values(self._cell(bundle.windows), bundle.values)
         except Exception as error:
-            add_failure(error, Failure(self.label))
+            note_failure(error, self.label)
             raise
         self._count(len(bundle))
 
@@ -103,8 +105,9 @@ class PrecombineOperator(Operator):
         self._pending += added
         if self._pending >= PENDING_MAX:
             self._pending = 0
-            for cell in self._cells.values():
-                self._folding.compact(cell)
+            with naming(self.label):
+                for cell in self._cells.values():
+                    self._folding.compact(cell)
             if sum(map(len, self._cells.values())) > KEYS_MAX:
                 self.flush()
 
@@ -165,10 +168,12 @@ class CombineValuesOperator(Operator):
         self._folder = folder
 
     def setup(self) -> None:
-        self._folder.setup()
+        with naming(f"{self.label}, setup"):
+            self._folder.setup()
 
     def teardown(self) -> None:
-        self._folder.teardown()
+        with naming(f"{self.label}, teardown"):
+            self._folder.teardown()
 
     def process(self, bundle: Bundle) -> None:
         previous = set_current(self.container)
@@ -213,10 +218,12 @@ class CombineFolder:
         return [fill(v) for v in self._args], {name: fill(v) for name, v in self._kwargs.items()}
 
     def setup(self) -> None:
+        """Sets the CombineFn up."""
         args, kwargs = ([], {}) if self._readers else self._arguments(None)
         self._fn.setup(*args, **kwargs)
 
     def teardown(self) -> None:
+        """Tears the CombineFn down."""
         args, kwargs = ([], {}) if self._readers else self._arguments(None)
         self._fn.teardown(*args, **kwargs)
 

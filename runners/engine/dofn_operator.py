@@ -33,6 +33,8 @@ class DoFnOperator(FlatMapOperator):
         """Gives the operator its DoFn; once, before any element."""
         self.signature = signature
         self._send = self.outputs.send
+        if getattr(signature.dofn, "times_outputs", False):
+            self._chunk = 1  # it measures how long the steps behind it take for each of its outputs
         self._provided: dict[str, Any] = {}
         self._finalizer = BundleFinalizerParam()
         self._setup_contexts = contextlib.ExitStack()

@@ -15,7 +15,7 @@ import numpy as np
 from hornbeam.metrics.execution import set_current
 from hornbeam.runners.engine.bundle import CHUNK, Bundle
 from hornbeam.runners.engine.calling import Call
-from hornbeam.runners.engine.failures import note_failure, short_repr
+from hornbeam.runners.engine.failures import note_failure, short_repr, stopped_iteration
 from hornbeam.runners.engine.operator import Operator
 from hornbeam.runners.engine.outputs import Outputs
 from hornbeam.runners.engine.plain_results import gives_plain, gives_plain_items
@@ -56,10 +56,16 @@ class CallingOperator(Operator):
         """The results of the calls for all elements."""
         values = iter(bundle.values)
         try:
-            return list(self.call.over(values, bundle))
+            results = list(self.call.over(values, bundle))
         except BaseException as error:
             note_failure(error, self.label, bundle, position(values, bundle))
             raise
+        if len(results) < len(bundle.values):
+            # To map() the StopIteration of a function is the end of the elements.
+            stopped = stopped_iteration()
+            note_failure(stopped, self.label, bundle, position(values, bundle))
+            raise stopped
+        return results
 
 
 def position(values: Iterator[Any], bundle: Bundle) -> int:
@@ -115,6 +121,8 @@ class FlatMapOperator(CallingOperator):
 
     #: Elements whose results are asked for at a time; shrinks when each gives many.
     _slice = CHUNK
+    #: Results that are handed on at a time.
+    _chunk = CHUNK
 
     def prepare(self, call: Call, outputs: Outputs) -> None:
         super().prepare(call, outputs)
@@ -160,7 +168,7 @@ class FlatMapOperator(CallingOperator):
         while True:
             out: list[Any] = []
             try:
-                out.extend(islice(flat, CHUNK))
+                out.extend(islice(flat, self._chunk))
             except BaseException as error:
                 note_failure(error, self.label, bundle, position(values, bundle))
                 raise
@@ -184,12 +192,12 @@ class FlatMapOperator(CallingOperator):
             while True:
                 before = len(out)
                 try:
-                    out.extend(islice(iterator, CHUNK - before))
+                    out.extend(islice(iterator, self._chunk - before))
                 except BaseException as error:
                     note_failure(error, self.label, bundle, index)
                     raise
                 counts[index] += len(out) - before
-                if len(out) < CHUNK:
+                if len(out) < self._chunk:
                     break
                 send(bundle.repeat(out, counts))
                 out, counts = [], [0] * len(results)

@@ -55,6 +55,7 @@ class OutputChunks:
         return bundle
 
     def rest(self) -> Iterator[Bundle]:
+        """The bundle of what is left, if anything is."""
         if self._values:
             yield self.take()
 
@@ -69,7 +70,9 @@ class OutputChunks:
             try:
                 part.extend(islice(iterator, CHUNK))
             except Exception as error:
-                add_failure(error, Failure(label, window=str(window)))
+                add_failure(
+                    error, Failure(label, key=getattr(error, "hornbeam_key", None), window=str(window))
+                )
                 raise
             if not part:
                 return

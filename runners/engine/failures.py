@@ -4,6 +4,7 @@ names the step, the element, its window and its timestamp.
 
 from __future__ import annotations
 
+import contextlib
 import reprlib
 from types import TracebackType
 from typing import Any
@@ -11,7 +12,13 @@ from typing import Any
 import attrs
 
 from hornbeam.runners.engine.bundle import Bundle
+from hornbeam.transforms.window import GlobalWindow
 from hornbeam.utils.timestamp import MIN_TIMESTAMP, Timestamp
+
+#: Timestamps that say nothing: those of data that has none, and of what was grouped in the global window.
+_NO_TIMES = frozenset({MIN_TIMESTAMP, GlobalWindow().max_timestamp()})
+#: No repr in a message is longer, however deep the element.
+_REPR_CHARS_MAX = 600
 
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = 200
@@ -25,6 +32,7 @@ class Failure:
 
     step: str
     element: str | None = None
+    key: str | None = None
     timestamp: Timestamp | None = None
     window: str | None = None
 
@@ -32,8 +40,10 @@ class Failure:
         text = f"while running step {self.step!r}"
         if self.element is not None:
             text += f" on element {self.element}"
+        if self.key is not None:
+            text += f" on the values of key {self.key}"
         where = []
-        if self.timestamp is not None and self.timestamp != MIN_TIMESTAMP:
+        if self.timestamp is not None and self.timestamp not in _NO_TIMES:
             where.append(f"timestamp {self.timestamp}")
         if self.window is not None and self.window != "GlobalWindow":
             where.append(f"window {self.window}")
@@ -43,9 +53,10 @@ class Failure:
 def short_repr(value: Any) -> str:
     """A repr that is never long and never raises."""
     try:
-        return _repr.repr(value)
+        text = _repr.repr(value)
     except Exception:
         return f"<{type(value).__name__} whose repr fails>"
+    return text if len(text) <= _REPR_CHARS_MAX else f"{text[: _REPR_CHARS_MAX - 3]}..."
 
 
 def note_failure(
@@ -57,12 +68,13 @@ def note_failure(
     ):
         return
     if bundle is None or index is None or not 0 <= index < len(bundle.values):
-        failure = Failure(step)
+        failure = Failure(step, key=getattr(error, "hornbeam_key", None))
     else:
         windows = bundle.window_list()[index]
         failure = Failure(
             step,
             short_repr(bundle.values[index]),
+            None,
             Timestamp(micros=bundle.timestamp_list()[index]),
             ", ".join(map(str, windows)) if windows else None,
         )
@@ -70,14 +82,49 @@ def note_failure(
 
 
 def add_failure(error: BaseException, failure: Failure) -> None:
+    """Puts the failure on the exception, as an attribute and as a note, unless it has one."""
     if getattr(error, "hornbeam_failure", None) is not None:
         return
-    try:
-        error.hornbeam_failure = failure  # type: ignore[attr-defined]
-        error.add_note(str(failure))
-    except Exception:
-        # An exception class with slots takes no attributes; its message still reaches the user.
+    with contextlib.suppress(Exception):  # a class may have a `hornbeam_failure` of its own
+        # Past the class's own __setattr__: frozen dataclasses are exceptions too.
+        BaseException.__setattr__(error, "hornbeam_failure", failure)
+        add_advice(error, str(failure))
+
+
+def add_advice(error: BaseException, note: str) -> None:
+    """`error.add_note`, for every class of exceptions."""
+    with contextlib.suppress(Exception):
+        BaseException.__setattr__(error, "__notes__", [*(getattr(error, "__notes__", None) or ()), note])
+
+
+class naming:
+    """`with naming(step):` gives what the block raises the note of the step, when it has none."""
+
+    # Not a generator: contextlib sets an exception's __traceback__, which a frozen dataclass refuses.
+
+    def __init__(self, step: str) -> None:
+        self._step = step
+
+    def __enter__(self) -> None:
         pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        if error is not None:
+            note_failure(error, self._step)
+
+
+def raised_at_key(error: BaseException, key: Any) -> None:
+    """Remembers the key whose values a combine was working on, for the note that is added further out."""
+    if key is not None and getattr(error, "hornbeam_key", None) is None:
+        with contextlib.suppress(Exception):
+            BaseException.__setattr__(error, "hornbeam_key", short_repr(key))
+
+
+def stopped_iteration(cause: StopIteration | None = None) -> RuntimeError:
+    """What stands for a StopIteration out of a user function, as Python has it for generators (PEP 479)."""
+    error = RuntimeError("the function raised StopIteration (a next() without a default?)")
+    error.__cause__ = cause
+    return error
 
 
 def user_frames(trace: TracebackType | None) -> TracebackType | None:

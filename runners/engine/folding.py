@@ -17,6 +17,8 @@ from operator import itemgetter
 from typing import Any
 
 from hornbeam.error import InternalError
+from hornbeam.runners.engine.failures import raised_at_key
+from hornbeam.runners.engine.keys import user_key
 from hornbeam.runners.engine.sizes import mean_size
 from hornbeam.transforms.combine import CallableWrapperCombineFn
 from hornbeam.transforms.combiners import CountCombineFn
@@ -46,10 +48,15 @@ class Folding:
 
     #: Whether one cell may stand for several windows at once and be read for each of them.
     shares_cells = False
+    #: Whether the values themselves are kept until the end, so that nothing is ever folded.
+    gathers = False
+    #: Whether outputs depend on what the values are, and not only on how many there are.
+    looks_at_values = True
     #: Whether values wait in `pending` until `compact` folds them.
     pends = True
 
     def new_cell(self) -> Cell:
+        """An empty cell of this strategy."""
         return Cell(defaultdict(list), {})
 
     def add(self, cell: Cell, pairs: Iterable[tuple[Any, Any]]) -> None:
@@ -91,6 +98,11 @@ class Folding:
         """The output for the values of one key, without a cell."""
         return values
 
+    def fold_slices(self, values: list[Any], firsts: list[int], afters: list[int]) -> list[Any]:
+        """The outputs for values[first:after] of each pair of bounds."""
+        fold = self.fold
+        return [fold(values[first:after]) for first, after in zip(firsts, afters)]
+
     def size(self, cell: Cell) -> int:
         """Estimated bytes of a cell, but for the values that pend."""
         entries = len(cell) * (_ENTRY_BYTES + (_ENTRY_BYTES if cell.stamps else 0))
@@ -112,6 +124,53 @@ class GatherFolding(Folding):
     """GroupByKey: the values themselves."""
 
     shares_cells = True
+    gathers = True
+
+
+class JoinFolding(Folding):
+    """CoGroupByKey: the values of each input apart. `place` says whose values are being added.
+
+    An output is a dict by tag, or without tags a tuple of lists in the order of the inputs.
+    """
+
+    shares_cells = True
+    gathers = True
+
+    def __init__(self, inputs: int, tags: list[Any] | None) -> None:
+        self._tags = tags
+        self.place = 0
+        places = range(inputs)
+        # Most joins have two inputs, and a cell makes one of these for every key.
+        self._new_parts: Any = (lambda: ([], [])) if inputs == 2 else (lambda: [[] for _ in places])
+
+    def new_cell(self) -> Cell:
+        """An empty cell, with a list for each input under every key."""
+        return Cell(defaultdict(self._new_parts), {})
+
+    def add(self, cell: Cell, pairs: Iterable[tuple[Any, Any]]) -> None:
+        pending, place = cell.pending, self.place
+        for key, value in pairs:
+            pending[key][place].append(value)
+
+    def spread(self, cells: Iterable[Cell], pairs: Iterable[tuple[Any, Any]]) -> None:
+        place = self.place
+        for cell, (key, value) in zip(cells, pairs):
+            cell.pending[key][place].append(value)
+
+    def absorb(self, cell: Cell, other: Cell) -> None:
+        for key, parts in other.pending.items():
+            for mine, theirs in zip(cell.pending[key], parts):
+                mine.extend(theirs)
+
+    def result_items(self, cells: list[Cell], shared: bool = False) -> Iterator[tuple[Any, Any]]:
+        if len(cells) > 1 or shared:
+            total = self.new_cell()
+            for cell in cells:
+                self.absorb(total, cell)
+            cells = [total]
+        tags = self._tags
+        for key, parts in cells[0].pending.items():
+            yield key, tuple(parts) if tags is None else dict(zip(tags, parts))
 
 
 class CombineFolding(Folding):
@@ -133,11 +192,15 @@ class CombineFolding(Folding):
         fn, args, kwargs = self.fn, self.args, self.kwargs
         add_inputs = fn.add_inputs
         for key, values in pending.items():
-            if key in accumulators:
-                accumulator = accumulators[key]
-            else:
-                accumulator = fn.create_accumulator(*args, **kwargs)
-            accumulators[key] = add_inputs(accumulator, values, *args, **kwargs)
+            try:
+                if key in accumulators:
+                    accumulator = accumulators[key]
+                else:
+                    accumulator = fn.create_accumulator(*args, **kwargs)
+                accumulators[key] = add_inputs(accumulator, values, *args, **kwargs)
+            except Exception as error:
+                raised_at_key(error, user_key(key))
+                raise
         pending.clear()
 
     def absorb(self, cell: Cell, other: Cell) -> None:
@@ -153,7 +216,11 @@ class CombineFolding(Folding):
 
     def result_items(self, cells: list[Cell], shared: bool = False) -> Iterator[tuple[Any, Any]]:
         for key, accumulator in self.accumulated(cells):
-            yield key, self.output(accumulator)
+            try:
+                yield key, self.output(accumulator)
+            except Exception as error:
+                raised_at_key(error, user_key(key))
+                raise
 
     def accumulated(self, cells: list[Cell]) -> Iterator[tuple[Any, Any]]:
         """(table key, accumulator) of the cells together."""
@@ -167,6 +234,7 @@ class CombineFolding(Folding):
             yield key, merge([c.accumulators[key] for c in cells if key in c.accumulators], *args, **kwargs)
 
     def output(self, accumulator: Any) -> Any:
+        """What an accumulator comes to."""
         fn, args, kwargs = self.fn, self.args, self.kwargs
         return fn.extract_output(fn.compact(accumulator, *args, **kwargs), *args, **kwargs)
 
@@ -184,7 +252,11 @@ class MergeFolding(CombineFolding):
         for key, partial in cell.pending.items():
             if key in accumulators:
                 partial = [accumulators[key], *partial]
-            accumulators[key] = partial[0] if len(partial) == 1 else merge(partial, *args, **kwargs)
+            try:
+                accumulators[key] = partial[0] if len(partial) == 1 else merge(partial, *args, **kwargs)
+            except Exception as error:
+                raised_at_key(error, user_key(key))
+                raise
         cell.pending.clear()
 
     def fold(self, values: list[Any]) -> Any:
@@ -217,21 +289,32 @@ class SumFolding(_DirectFolding):
     """The builtin `sum`: it starts from 0 and adds with `+`, never in place."""
 
     def new_cell(self) -> Cell:
+        """An empty cell, in which every key begins at 0."""
         return Cell({}, defaultdict(int))
 
     def add(self, cell: Cell, pairs: Iterable[tuple[Any, Any]]) -> None:
         totals = cell.accumulators
-        for key, value in pairs:
-            totals[key] = totals[key] + value
+        key: Any = None
+        try:
+            for key, value in pairs:
+                totals[key] = totals[key] + value
+        except Exception as error:
+            raised_at_key(error, user_key(key))
+            raise
 
     def add_values(self, cell: Cell, values: list[Any]) -> None:
         totals = cell.accumulators
         totals[None] = sum(values, totals[None])
 
     def spread(self, cells: Iterable[Cell], pairs: Iterable[tuple[Any, Any]]) -> None:
-        for cell, (key, value) in zip(cells, pairs):
-            totals = cell.accumulators
-            totals[key] = totals[key] + value
+        key: Any = None
+        try:
+            for cell, (key, value) in zip(cells, pairs):
+                totals = cell.accumulators
+                totals[key] = totals[key] + value
+        except Exception as error:
+            raised_at_key(error, user_key(key))
+            raise
 
     def absorb(self, cell: Cell, other: Cell) -> None:
         self.add(cell, other.accumulators.items())
@@ -239,11 +322,17 @@ class SumFolding(_DirectFolding):
     def fold(self, values: list[Any]) -> Any:
         return sum(values)
 
+    def fold_slices(self, values: list[Any], firsts: list[int], afters: list[int]) -> list[Any]:
+        return [sum(values[first:after]) for first, after in zip(firsts, afters)]
+
 
 class CountFolding(_DirectFolding):
     """The number of values; what they are is never looked at."""
 
+    looks_at_values = False
+
     def new_cell(self) -> Cell:
+        """An empty cell, in which every key begins at 0."""
         return Cell({}, Counter())
 
     def add(self, cell: Cell, pairs: Iterable[tuple[Any, Any]]) -> None:
@@ -263,6 +352,9 @@ class CountFolding(_DirectFolding):
 
     def fold(self, values: list[Any]) -> Any:
         return len(values)
+
+    def fold_slices(self, values: list[Any], firsts: list[int], afters: list[int]) -> list[Any]:
+        return list(map(int.__sub__, afters, firsts))
 
 
 def folding_for(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Folding:

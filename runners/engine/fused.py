@@ -35,7 +35,7 @@ from hornbeam.runners.engine.element_operators import (
     MapOperator,
     iterable_result,
 )
-from hornbeam.runners.engine.failures import note_failure
+from hornbeam.runners.engine.failures import note_failure, stopped_iteration
 from hornbeam.runners.engine.operator import Operator, Receiver
 from hornbeam.runners.engine.outputs import MARKED
 from hornbeam.runners.engine.plain_results import gives_plain, gives_plain_items
@@ -43,7 +43,15 @@ from hornbeam.runners.engine.plain_results import gives_plain, gives_plain_items
 _SIZED = frozenset({list, tuple})
 _SLICE_MIN = 16
 #: Callable objects of other types gain nothing from being called from Python.
-_FUNCTIONS = (types.FunctionType, types.MethodType, types.BuiltinFunctionType, types.MethodDescriptorType, type)
+_FUNCTIONS = (
+    types.FunctionType,
+    types.MethodType,
+    types.BuiltinFunctionType,
+    types.MethodDescriptorType,
+    type,
+)
+#: Filters and flat maps in one loop: each nests it deeper, and CPython compiles at most 20 loops in each other.
+NESTED_MAX = 16
 #: After so many marked values the steps' own operators, which treat many of them at once, are quicker.
 _DIVERTED_MAX = 16
 
@@ -56,6 +64,11 @@ def can_fuse(operator: Operator) -> bool:
         and operator.call.plain is not None
         and isinstance(operator.call.plain[0], _FUNCTIONS)
     )
+
+
+def nests(operator: Operator) -> bool:
+    """Whether a step's code encloses that of the steps behind it."""
+    return type(operator) is not MapOperator
 
 
 class FusedOperator(Operator):
@@ -104,8 +117,12 @@ class FusedOperator(Operator):
         out = self._out = []
         try:
             self._loop(values, out)
+        except StopIteration as error:
+            stopped = stopped_iteration(error)
+            self._note(error, stopped)
+            raise stopped from error
         except BaseException as error:
-            self._note(error)
+            self._note(error, error)
             raise
         if len(out) > 2 * CHUNK:
             # The steps behind this one are quickest when what they get is still in the processor's cache.
@@ -144,8 +161,8 @@ class FusedOperator(Operator):
 
     # What went wrong, and where
 
-    def _note(self, error: BaseException) -> None:
-        trace = error.__traceback__
+    def _note(self, raised: BaseException, error: BaseException) -> None:
+        trace = raised.__traceback__
         while trace is not None:
             if trace.tb_frame.f_code is self._code:
                 index = self._lines.get(trace.tb_lineno, 0)
@@ -168,6 +185,7 @@ class FusedOperator(Operator):
 
     def _compile(self) -> Callable[[list[Any], list[Any]], None]:
         scope: dict[str, Any] = {
+            "__name__": __name__,  # so that the loop counts as a frame of ours in tracebacks
             "MARKED": MARKED,
             "SIZED": _SIZED,
             "paced": self._paced,
@@ -206,7 +224,7 @@ class FusedOperator(Operator):
             for line in written:
                 lines.append(indent + line)
                 self._lines[len(lines)] = index
-            if type(operator) is not MapOperator:
+            if nests(operator):
                 indent += "    "
         lines.append(f"{indent}append(x{place})")
         exec(compile("\n".join(lines), "<fused steps>", "exec"), scope)

@@ -19,8 +19,9 @@ import numpy as np
 
 from hornbeam.runners.engine.bundle import Bundle, Coded, Intervals, WindowSet
 from hornbeam.runners.engine.emission import END_OF_TIME_MICROS, emit_windows
-from hornbeam.runners.engine.failures import Failure, add_failure
-from hornbeam.runners.engine.folding import Cell, GatherFolding
+from hornbeam.runners.engine.failures import naming, note_failure
+from hornbeam.runners.engine.folding import Cell, JoinFolding
+from hornbeam.runners.engine.operator import Receiver
 from hornbeam.runners.engine.pairs import GroupingSpec, Pairs, keep_stamps, refuse_non_pairs
 from hornbeam.runners.engine.partitioned import PartitionedCells
 from hornbeam.runners.engine.sizes import mean_size
@@ -49,6 +50,10 @@ class GroupingOperator:
         self._fired = -END_OF_TIME_MICROS * 2
         self._stamps_wanted = spec.timestamp_combiner != TimestampCombiner.OUTPUT_AT_EOW
 
+    def input(self, index: int) -> Receiver:
+        """What takes the elements of input `index`; there is only one."""
+        return self.process
+
     # Filling
 
     def process(self, bundle: Bundle) -> None:
@@ -76,14 +81,13 @@ class GroupingOperator:
             else:
                 assert type(windows) is Coded
                 self._spread(windows, pairs, bundle)
-        except (ValueError, TypeError) as error:
-            refuse_non_pairs(self.spec.label, bundle.values)
-            add_failure(error, Failure(self.spec.label))
-            raise
         except Exception as error:
-            add_failure(error, Failure(self.spec.label))
+            if isinstance(error, (ValueError, TypeError)):
+                refuse_non_pairs(self.spec.label, bundle.values)
+            note_failure(error, self.spec.label)
             raise
-        self._account(bundle, pairs)
+        with naming(self.spec.label):
+            self._account(bundle, pairs)
 
     def _cell(self, windows: WindowSet) -> Cell:
         cell = self._cells.get(windows)
@@ -133,7 +137,7 @@ class GroupingOperator:
     def _measure(self) -> None:
         """Folds what pends, measures what the cells hold, and moves it to disk if it is too much."""
         self._pending = 0
-        if not isinstance(self.folding, GatherFolding):
+        if not self.folding.gathers:
             for cell in self._cells.values():
                 self.folding.compact(cell)
             self._value_bytes = 0
@@ -165,3 +169,18 @@ class GroupingOperator:
             if not self._cells:
                 self._pending = self._value_bytes = 0
         self._fired = max(self._fired, watermark)
+
+
+class JoinOperator(GroupingOperator):
+    """A grouping with several inputs, whose values are kept apart."""
+
+    folding: JoinFolding
+
+    def input(self, index: int) -> Receiver:
+        """What takes the elements of input `index`."""
+
+        def receive(bundle: Bundle) -> None:
+            self.folding.place = index
+            self.process(bundle)
+
+        return receive

@@ -51,6 +51,7 @@ def have_raw_keys(pairs: list[Any]) -> bool:
 
 
 def canonical_key(key: Any, encode: Callable[[Any], bytes]) -> Any:
+    """The key as tables hold it; `encode` is asked only for keys that cannot be used as they are."""
     kind = type(key)
     if kind in RAW_TYPES or (kind is tuple and RAW_TYPES.issuperset(map(type, key))):
         return key

@@ -1,7 +1,7 @@
 """Grouping over windows that merge: per key, the windows of all elements are gathered and merged when they may fire.
 
-Elements of `Sessions` are kept as (start, end, value) and cut where a start is not before the running end; for any
-other merging window function they are kept as (window, value) and `WindowFn.merge` says what becomes one.
+Elements are kept as (window, value) and `WindowFn.merge` says which windows become one. `Sessions` have an operator of
+their own, in `sessions`.
 """
 
 from __future__ import annotations
@@ -11,20 +11,18 @@ from operator import itemgetter
 from typing import Any
 
 import attrs
-import numpy as np
 
-from hornbeam.runners.engine.bundle import CHUNK, Bundle, Intervals
-from hornbeam.runners.engine.emission import END_OF_TIME_MICROS, ON_TIME_AND_ONLY, OutputChunks
+from hornbeam.runners.engine.bundle import Bundle
+from hornbeam.runners.engine.emission import END_OF_TIME_MICROS, OutputChunks
 from hornbeam.runners.engine.failures import Failure, add_failure, short_repr
 from hornbeam.runners.engine.folding import Cell, GatherFolding
 from hornbeam.runners.engine.keys import user_key
+from hornbeam.runners.engine.operator import Receiver
 from hornbeam.runners.engine.pairs import GroupingSpec, Pairs
 from hornbeam.runners.engine.partitioned import PartitionedCells
 from hornbeam.runners.engine.sizes import mean_size
 from hornbeam.runners.engine.spill import TemporarySpace
 from hornbeam.transforms.window import (
-    IntervalWindow,
-    Sessions,
     TimestampCombiner,
     WindowFn,
     combine_timestamps,
@@ -32,7 +30,7 @@ from hornbeam.transforms.window import (
 
 _first, _third = itemgetter(0), itemgetter(2)
 
-#: What is gathered of an element: (start, end, value) or (window, value), and its timestamp where outputs need it.
+#: What is gathered of an element: (window, value), and its timestamp where outputs need it.
 Item = tuple[Any, ...]
 
 
@@ -51,6 +49,10 @@ class MergingGroupingOperator:
         self._bytes = 0
         self._stamps_wanted = spec.timestamp_combiner != TimestampCombiner.OUTPUT_AT_EOW
 
+    def input(self, index: int) -> Receiver:
+        """What takes the elements of input `index`; there is only one."""
+        return self.process
+
     def process(self, bundle: Bundle) -> None:
         """Adds the pairs of a bundle."""
         bundle = bundle.exploded()
@@ -58,19 +60,12 @@ class MergingGroupingOperator:
             return
         pairs = self._pairs.check(bundle)
         stamps = [bundle.timestamp_list()] if self._stamps_wanted else []
-        windows = bundle.windows
         try:
             keys, values = zip(*pairs)
         except (ValueError, TypeError) as error:
             add_failure(error, Failure(self.spec.label, short_repr(bundle.values[0])))
             raise
-        if type(windows) is Intervals:
-            items = zip(windows.starts.tolist(), windows.ends.tolist(), values, *stamps)
-        elif type(self.spec.window_fn) is Sessions:
-            singles = [entry[0] for entry in bundle.window_list()]
-            items = zip([w.start_micros for w in singles], [w.end_micros for w in singles], values, *stamps)
-        else:
-            items = zip([entry[0] for entry in bundle.window_list()], values, *stamps)
+        items = zip([entry[0] for entry in bundle.window_list()], values, *stamps)
         pending = self._cell.pending
         for key, item in zip(keys, items):
             pending[key].append(item)
@@ -97,82 +92,20 @@ class MergingGroupingOperator:
                     yield from self._fire_cell(cell, watermark)
 
     def _fire_cell(self, cell: Cell, watermark: int) -> Iterator[Bundle]:
-        out: _FiredSessions | _FiredWindows
-        if type(self.spec.window_fn) is Sessions:
-            out = _FiredSessions(self.spec, self._stamps_wanted, watermark)
-        else:
-            out = _FiredWindows(self.spec, watermark)
+        out = _FiredWindows(self.spec, watermark)
         pending = cell.pending
         for key in list(pending):
             items = pending.pop(key)
             try:
                 kept = out.add_key(key, items)
             except Exception as error:
-                add_failure(error, Failure(self.spec.label, short_repr(user_key(key))))
+                add_failure(error, Failure(self.spec.label, key=short_repr(user_key(key))))
                 raise
             if kept:
                 pending[key] = kept
             if out.is_full:
                 yield out.take()
         yield from out.rest()
-
-
-class _FiredSessions:
-    """Cuts the items of keys into sessions and gathers the results as columns."""
-
-    def __init__(self, spec: GroupingSpec, stamps_wanted: bool, watermark: int) -> None:
-        self._spec = spec
-        self._stamps_wanted = stamps_wanted
-        self._watermark = watermark
-        self._values: list[Any] = []
-        self._starts: list[int] = []
-        self._ends: list[int] = []
-        self._times: list[int] = []
-
-    def add_key(self, key: Any, items: Iterable[Item]) -> list[Item]:
-        """Adds the sessions of one key that may fire, and gives the items of the others."""
-        ordered = sorted(items, key=_first)
-        kept: list[Item] = []
-        start, end = ordered[0][0], ordered[0][1]
-        first = 0
-        for index, item in enumerate(ordered):
-            if item[0] >= end:
-                kept.extend(self._close(key, start, end, ordered[first:index]))
-                first = index
-                start, end = item[0], item[1]
-            elif item[1] > end:
-                end = item[1]
-        kept.extend(self._close(key, start, end, ordered[first:]))
-        return kept
-
-    def _close(self, key: Any, start: int, end: int, session: list[Item]) -> list[Item]:
-        if end - 1 > self._watermark:
-            return [(start, end, *item[2:]) for item in session]
-        self._values.append((user_key(key), self._spec.folding.fold(list(map(_third, session)))))
-        self._starts.append(start)
-        self._ends.append(end)
-        if self._stamps_wanted:
-            spec, window = self._spec, IntervalWindow.from_micros(start, end)
-            times = [item[3] for item in session]
-            self._times.append(combine_timestamps(spec.timestamp_combiner, spec.window_fn, window, times))
-        return []
-
-    @property
-    def is_full(self) -> bool:
-        return len(self._values) >= CHUNK
-
-    def take(self) -> Bundle:
-        """The bundle of all that was added."""
-        starts, ends = np.array(self._starts, dtype=np.int64), np.array(self._ends, dtype=np.int64)
-        times = np.array(self._times, dtype=np.int64) if self._stamps_wanted else ends - 1
-        bundle = Bundle(self._values, times, Intervals(starts, ends), ON_TIME_AND_ONLY)
-        self._values, self._starts, self._ends, self._times = [], [], [], []
-        return bundle
-
-    def rest(self) -> Iterator[Bundle]:
-        if self._values:
-            for bundle in self.take().chunks(CHUNK):
-                yield bundle
 
 
 class _FiredWindows(OutputChunks):

@@ -4,7 +4,8 @@ TimestampedValue, WindowedValue and TaggedOutput say what is different.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,16 @@ import numpy as np
 from hornbeam.pvalue import TaggedOutput
 from hornbeam.runners.engine.assignment import WindowAssigner
 from hornbeam.runners.engine.bundle import Bundle, Micros, WindowSet, from_entries
+from hornbeam.runners.engine.failures import naming, note_failure
 from hornbeam.runners.engine.operator import Receiver, discard
 from hornbeam.transforms.window import TimestampedValue, WindowFn
 from hornbeam.utils.timestamp import Timestamp, micros_of
 from hornbeam.utils.windowed_value import PaneInfo, WindowedValue
+
+_log = logging.getLogger(__name__)
+
+#: Values, timestamps, windows and panes, element by element.
+Entries = tuple[list[Any], list[int], list[WindowSet], list[PaneInfo]]
 
 #: What says more than a value when a user function gives it.
 MARKED = frozenset({TimestampedValue, WindowedValue, TaggedOutput})
@@ -55,10 +62,21 @@ class Outputs:
 
     A TimestampedValue gets the windows that the step's windowing assigns at its new timestamp, once for each window
     of the element it came from.
-    Outputs with a tag that the step does not declare go nowhere.
+    Outputs with a tag that the step does not declare go nowhere, as in Beam, which a warning says once for each tag.
     """
 
-    def __init__(self, window_fn: WindowFn, receivers: Mapping[str, Receiver], main_tag: str | None) -> None:
+    def __init__(
+        self,
+        window_fn: WindowFn,
+        receivers: Mapping[str, Receiver],
+        main_tag: str | None,
+        label: str = "",
+        declared: Iterable[str] = (),
+    ) -> None:
+        """`declared` are the tags that the author listed; none when any tag may come."""
+        self._label = label
+        self._declared = frozenset(declared)
+        self._unknown_tags: set[str] = set()
         self._assign = WindowAssigner(window_fn)
         self._receivers = dict(receivers)
         self._main = receivers.get("out", discard)
@@ -80,15 +98,29 @@ class Outputs:
 
     def restamped(self, bundle: Bundle, values: list[Any], stamps: list[Any]) -> Bundle:
         """The values at new timestamps, in the windows assigned there, once for each window they were in."""
-        result = Bundle(
-            values, shared_or_column(micros_column(stamps)), bundle.windows, bundle.panes
-        ).exploded()
-        windows = self._assign(result) if result.values else ()
+        try:
+            times = shared_or_column(micros_column(stamps))
+        except Exception as error:
+            note_failure(error, self._label, bundle.with_values(values), _first_unreadable(stamps))
+            raise
+        result = Bundle(values, times, bundle.windows, bundle.panes).exploded()
+        with naming(self._label):
+            windows = self._assign(result) if result.values else ()
         return Bundle(result.values, result.timestamps, windows, result.panes)
 
     def _sort(self, bundle: Bundle) -> None:
         """Sends outputs of mixed kinds, in order, to their tags."""
-        columns: dict[str, tuple[list[Any], list[int], list[WindowSet], list[PaneInfo]]] = {}
+        with naming(self._label):
+            columns = self._by_tag(bundle)
+        for tag, (values, stamps, sets, panes) in columns.items():
+            receive = self._receivers.get(tag)
+            if receive is not None and values:
+                receive(from_entries(values, stamps, sets, panes))
+            elif receive is None and self._declared and tag not in ("out", *self._declared):
+                self._warn(tag)
+
+    def _by_tag(self, bundle: Bundle) -> dict[str, Entries]:
+        columns: dict[str, Entries] = {}
         rows = zip(bundle.values, bundle.timestamp_list(), bundle.window_list(), bundle.pane_list())
         for value, stamp, windows, pane in rows:
             tag, times = "out", 1
@@ -110,7 +142,23 @@ class Outputs:
             column = columns.setdefault(tag, ([], [], [], []))
             for entries, entry in zip(column, (value, stamp, windows, pane)):
                 entries.extend([entry] * times)  # type: ignore[attr-defined]
-        for tag, (values, stamps, sets, panes) in columns.items():
-            receive = self._receivers.get(tag)
-            if receive is not None and values:
-                receive(from_entries(values, stamps, sets, panes))
+        return columns
+
+    def _warn(self, tag: str) -> None:
+        if tag not in self._unknown_tags:
+            self._unknown_tags.add(tag)
+            _log.warning(
+                "Step %r gives outputs with the tag %r, which its with_outputs(%s) does not name; they are dropped.",
+                self._label,
+                tag,
+                ", ".join(map(repr, sorted(self._declared))),
+            )
+
+
+def _first_unreadable(stamps: list[Any]) -> int | None:
+    for index, stamp in enumerate(stamps):
+        try:
+            micros_of(stamp)
+        except Exception:
+            return index
+    return None

@@ -14,6 +14,7 @@ from hornbeam.runners.engine.keys import canonical_key, have_raw_keys
 from hornbeam.transforms.window import TimestampCombiner, WindowFn
 from hornbeam.utils.timestamp import Timestamp
 
+
 @attrs.frozen
 class GroupingSpec:
     """What a grouping needs to know of its step."""
@@ -59,6 +60,7 @@ def refuse_non_pairs(label: str, values: list[Any]) -> None:
 
 
 def not_a_pair(label: str, value: Any) -> TypeError:
+    """The error for an element that is no pair."""
     error = TypeError(
         f"GroupByKey at {label!r} needs (key, value) pairs; it got {short_repr(value)}, "
         f"a {type(value).__name__}. Add beam.Map(lambda x: (key, x)) before it."

@@ -73,7 +73,7 @@ class PartitionedCells:
             file.delete()
 
     def _cannot_split(self) -> bool:
-        return self._level + 1 >= LEVELS_MAX and not isinstance(self._spec.folding, GatherFolding)
+        return self._level + 1 >= LEVELS_MAX and type(self._spec.folding) is not GatherFolding
 
     def _load(self, file: SpillFile) -> dict[WindowSet, Cell]:
         cells: dict[WindowSet, Cell] = {}

@@ -65,6 +65,8 @@ def _result(function: Any) -> str:
     code = function.__code__
     if code.co_argcount != 1 or code.co_flags & _NOT_A_PLAIN_CALL or function.__defaults__:
         return UNKNOWN
+    if code.co_exceptiontable:  # an except clause may return something else, by no branch that is seen here
+        return UNKNOWN
     try:
         return _follow(function, code)
     except IndexError:
@@ -88,10 +90,10 @@ def _follow(function: types.FunctionType, code: types.CodeType) -> str:
             names = step.argval if isinstance(step.argval, tuple) else (step.argval,)
             stack.extend(local.get(variable, UNKNOWN) for variable in names)
         elif name == "STORE_FAST":
-            local[step.argval] = stack.pop()
+            local[step.argval] = _named(stack.pop())
         elif name == "STORE_FAST_STORE_FAST":
-            local[step.argval[0]] = stack.pop()
-            local[step.argval[1]] = stack.pop()
+            local[step.argval[0]] = _named(stack.pop())
+            local[step.argval[1]] = _named(stack.pop())
         elif name == "PUSH_NULL":
             stack.append("null")
         elif name == "LOAD_GLOBAL":
@@ -142,6 +144,11 @@ def _follow(function: types.FunctionType, code: types.CodeType) -> str:
         else:
             return UNKNOWN  # a branch, a loop, or something newer than this list
     return UNKNOWN
+
+
+def _named(kind: str) -> str:
+    """What is known of a value once it has a name: a list may then get other items."""
+    return PLAIN if kind == ITEMS else kind
 
 
 def _load_global(function: types.FunctionType, step: dis.Instruction, stack: list[str]) -> None:

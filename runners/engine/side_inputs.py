@@ -64,13 +64,11 @@ class SideInputReader:
     def get(self, main_window: Any) -> Any:
         """The argument for elements in the window."""
         window = GlobalWindow() if self.is_global else self._map(main_window)
-        try:
-            return self._views[window]
-        except KeyError:
+        if window not in self._views:
             if len(self._views) >= _VIEWS_MAX:
                 self._views.clear()
-            value = self._views[window] = self._view(self._elements(window))
-            return value
+            self._views[window] = self._view(self._elements(window))
+        return self._views[window]
 
     def _default_mapping(self, main_window: Any) -> Any:
         context = WindowFn.AssignContext(main_window.max_timestamp())
@@ -110,7 +108,7 @@ class SideInputReader:
         try:
             return dict(elements)
         except (TypeError, ValueError) as error:
-            raise self._not_pairs("AsDict", elements) from error
+            raise self._not_pairs("AsDict", elements, error) from None
 
     def _multimap(self, elements: Iterable[Any]) -> Any:
         values: defaultdict[Any, list[Any]] = defaultdict(list)
@@ -118,16 +116,17 @@ class SideInputReader:
             for key, value in elements:
                 values[key].append(value)
         except (TypeError, ValueError) as error:
-            raise self._not_pairs("AsMultiMap", elements) from error
+            raise self._not_pairs("AsMultiMap", elements, error) from None
         return values
 
-    def _not_pairs(self, view: str, elements: Iterable[Any]) -> TypeError:
+    def _not_pairs(self, view: str, elements: Iterable[Any], error: Exception) -> TypeError:
         for element in elements:
             if not (isinstance(element, (tuple, list)) and len(element) == 2):
                 return TypeError(
-                    f"{view} at {self._label!r} needs (key, value) pairs; it got {short_repr(element)}."
+                    f"{view} at {self._label!r} needs (key, value) pairs; it got {short_repr(element)}, "
+                    f"a {type(element).__name__}. Add beam.Map(lambda x: (key, x)) before it."
                 )
-        return TypeError(f"{view} at {self._label!r} needs keys that can be hashed.")
+        return TypeError(f"{view} at {self._label!r} needs keys that can be hashed: {error}.")
 
 
 _VIEWS: dict[str, Any] = {

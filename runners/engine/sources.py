@@ -8,6 +8,7 @@ from typing import Any
 
 import cloudpickle
 
+from hornbeam.error import NotSupportedError
 from hornbeam.graph import urns
 from hornbeam.graph.model import Transform
 from hornbeam.metrics.execution import MetricsContainer, set_current
@@ -27,7 +28,7 @@ def read_root(step: Transform, container: MetricsContainer, chunk: int = CHUNK) 
     elif step.urn == urns.READ:
         yield from _read_source(step, container, chunk)
     else:
-        raise NotImplementedError(
+        raise NotSupportedError(
             f"step {step.label!r} ({step.urn}) is an unbounded root, which this version's runners do not have yet"
         )
 
@@ -35,11 +36,11 @@ def read_root(step: Transform, container: MetricsContainer, chunk: int = CHUNK) 
 def _read_source(step: Transform, container: MetricsContainer, chunk: int) -> Iterator[Bundle]:
     source = cloudpickle.loads(step.payload)
     if not source.is_bounded():
-        raise NotImplementedError(
+        raise NotSupportedError(
             f"step {step.label!r} reads an unbounded source, which this version's runners do not have yet"
         )
     collected: list[Bundle] = []
-    outputs = Outputs(GlobalWindows(), {"out": collected.append}, None)
+    outputs = Outputs(GlobalWindows(), {"out": collected.append}, None, step.label)
     batches = _batches(source, chunk)
     while True:
         previous = set_current(container)

@@ -21,6 +21,7 @@ from typing import IO, Any
 
 from hornbeam.error import DataError
 from hornbeam.runners.engine.bundle import Bundle
+from hornbeam.runners.engine.failures import add_advice
 from hornbeam.runners.engine.sizes import mean_size
 
 _HEADER = struct.Struct("<II")
@@ -37,8 +38,18 @@ class TemporarySpace:
         self.spilled_bytes = 0
 
     def new_path(self, name: str) -> str:
+        """A path for a new file; the directory is made with the first one."""
         if self._path is None:
-            self._path = tempfile.mkdtemp(prefix="hornbeam-", dir=self._parent)
+            try:
+                self._path = tempfile.mkdtemp(prefix="hornbeam-", dir=self._parent)
+            except OSError as error:
+                parent = self._parent or tempfile.gettempdir()
+                raise type(error)(
+                    error.errno,
+                    f"{error.strerror}: no directory for temporary files can be made there. Choose another place "
+                    "with the option --temp_dir",
+                    parent,
+                ) from None
         self._count += 1
         return os.path.join(self._path, f"{self._count:06d}-{name}")
 
@@ -62,10 +73,22 @@ class SpillFile:
         self.size = 0
 
     def append(self, value: Any) -> None:
+        """Appends one block."""
         self.append_all([value])
 
     def append_all(self, values: list[Any]) -> None:
         """Appends one block for each value. OSError (a full disk) leaves the blocks before it readable."""
+        try:
+            self._append_all(values)
+        except OSError as error:
+            add_advice(
+                error,
+                f"while writing temporary files to {os.path.dirname(self.path)}: make room there, choose another place "
+                "with --temp_dir, or allow more memory with --memory_limit",
+            )
+            raise
+
+    def _append_all(self, values: list[Any]) -> None:
         with open(self.path, "ab") as file:
             for value in values:
                 payload = pickle.dumps(value, protocol=5)
@@ -85,6 +108,7 @@ class SpillFile:
                 yield self._read(file, index)
 
     def read(self, index: int) -> Any:
+        """The value of a block. DataError when it is damaged."""
         with open(self.path, "rb") as file:
             return self._read(file, index)
 
@@ -100,6 +124,7 @@ class SpillFile:
         return pickle.loads(payload)
 
     def delete(self) -> None:
+        """Removes the file; there are no blocks afterwards."""
         if os.path.exists(self.path):
             os.unlink(self.path)
         self.blocks = []
@@ -141,6 +166,7 @@ class Spool:
         self.count = 0
 
     def append(self, bundle: Bundle) -> None:
+        """Adds a bundle; past the limit all goes to disk."""
         self.count += len(bundle)
         self._memory.append(bundle)
         self._memory_bytes += (16 + mean_size(bundle.values)) * len(bundle)
@@ -162,6 +188,7 @@ class Spool:
         yield from self._memory
 
     def clear(self) -> None:
+        """Forgets all bundles."""
         self._memory = []
         if self._file is not None:
             self._file.delete()

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
+from hornbeam.error import NotSupportedError
 from hornbeam.runners.engine.bundle import CHUNK, Bundle
 from hornbeam.runners.engine.dofn_operator import DoFnOperator
 from hornbeam.runners.engine.failures import note_failure
@@ -78,7 +79,7 @@ class SplittableOperator(DoFnOperator):
         while restriction is not None:
             tracker = self._provider.create_tracker(restriction)
             if not tracker.is_bounded():
-                raise NotImplementedError(
+                raise NotSupportedError(
                     f"step {self.label!r} has an unbounded restriction, which this version's runners do not have yet"
                 )
             view = RestrictionTrackerView(tracker)

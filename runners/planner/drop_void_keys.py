@@ -26,7 +26,7 @@ def drop_void_keys(plan: Plan) -> Plan:
         if step.urn != urns.PARDO or step.spec.get("dofn") != _FUNCTION or step.side_inputs:
             continue
         (paired,) = step.outputs.values()
-        readers = consumers.get(paired, [])
+        readers = [reader for reader, _ in consumers.get(paired, [])]
         if sides.get(paired) or not readers or any(steps[r].urn != urns.COMBINE_PRECOMBINE for r in readers):
             continue
         for reader in readers:

@@ -1,4 +1,4 @@
-"""Pass: composites give way to what they are made of; a combine stays whole where it can be lifted later."""
+"""Pass: composites give way to what they are made of; combines and joins stay whole where the engine has them as one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def expand(plan: Plan) -> Plan:
     def walk(ids: tuple[str, ...]) -> None:
         for id_ in ids:
             transform = plan.graph.transforms[id_]
-            if is_whole_combine(plan.graph, transform):
+            if is_whole_combine(plan.graph, transform) or is_whole_join(plan.graph, transform):
                 steps[id_] = attrs.evolve(transform, subtransforms=())
             elif transform.is_composite:
                 walk(transform.subtransforms)
@@ -33,6 +33,19 @@ def is_whole_combine(graph: Graph, transform: Transform) -> bool:
         return False
     inner = [graph.transforms[id_].urn for id_ in transform.subtransforms]
     return inner == [urns.GROUP_BY_KEY, urns.COMBINE_GROUPED_VALUES]
+
+
+def is_whole_join(graph: Graph, transform: Transform) -> bool:
+    """Whether the composite is a CoGroupByKey that an engine may run as one grouping with several inputs.
+
+    With windows that merge, or triggers of their own, it is left to the steps inside.
+    """
+    if transform.urn != urns.CO_GROUP_BY_KEY or not transform.inputs:
+        return False
+    windowings = [graph.windowings[graph.pcollections[pc].windowing] for pc in transform.inputs.values()]
+    return all(
+        not windowing.merging and windowing.trigger.get("type") == "default" for windowing in windowings
+    )
 
 
 def in_order(steps: dict[str, Transform]) -> dict[str, Transform]:

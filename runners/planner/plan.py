@@ -17,7 +17,7 @@ from hornbeam.graph import urns
 from hornbeam.graph.model import Graph, Transform
 
 #: Steps that gather by key: the heads of stages, fed by the stages before.
-GROUPING_URNS = frozenset({urns.GROUP_BY_KEY, urns.COMBINE_PER_KEY, urns.COMBINE_MERGE})
+GROUPING_URNS = frozenset({urns.GROUP_BY_KEY, urns.CO_GROUP_BY_KEY, urns.COMBINE_PER_KEY, urns.COMBINE_MERGE})
 #: Steps that make elements from nothing.
 ROOT_URNS = frozenset({urns.IMPULSE, urns.READ, urns.TEST_STREAM})
 
@@ -44,12 +44,12 @@ class Plan:
         """For each pcollection, the step that makes it."""
         return {pc: id_ for id_, step in self.steps.items() for pc in step.outputs.values()}
 
-    def consumers(self) -> dict[str, list[str]]:
-        """For each pcollection, the steps that read it as a main input, once for each time they do."""
-        readers: dict[str, list[str]] = {}
+    def consumers(self) -> dict[str, list[tuple[str, str]]]:
+        """For each pcollection, the steps that read it as a main input, and the tag of each input that does."""
+        readers: dict[str, list[tuple[str, str]]] = {}
         for id_, step in self.steps.items():
-            for pc in step.main_inputs().values():
-                readers.setdefault(pc, []).append(id_)
+            for tag, pc in step.main_inputs().items():
+                readers.setdefault(pc, []).append((id_, tag))
         return readers
 
     def side_consumers(self) -> dict[str, list[str]]:

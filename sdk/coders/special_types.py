@@ -284,8 +284,8 @@ _NAMES: dict[type, str] = {
 }
 #: Types of modules above this one, by module and name.
 _LATE_NAMES = {
-    ("hornbeam.transforms.window", "GlobalWindow"): "global_window",
-    ("hornbeam.transforms.window", "IntervalWindow"): "interval_window",
+    ("hornbeam.transforms.bounded_window", "GlobalWindow"): "global_window",
+    ("hornbeam.transforms.bounded_window", "IntervalWindow"): "interval_window",
     ("hornbeam.pvalue", "Row"): "row",
 }
 

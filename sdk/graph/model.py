@@ -14,7 +14,7 @@ import attrs
 
 from hornbeam.graph import urns
 
-Json: TypeAlias = None | bool | int | float | str | list[Any] | dict[str, Any]
+Json: TypeAlias = bool | int | float | str | list[Any] | dict[str, Any] | None
 Spec: TypeAlias = Mapping[str, Any]
 
 #: Raised when the meaning of the JSON form changes; a reader refuses what it does not know.

@@ -16,6 +16,7 @@ COMBINE_GROUPED_VALUES = "beam:transform:combine_grouped_values:v1"
 COMBINE_PRECOMBINE = "beam:transform:combine_per_key_precombine:v1"
 COMBINE_MERGE = "beam:transform:combine_per_key_merge_accumulators:v1"
 COMBINE_EXTRACT = "beam:transform:combine_per_key_extract_outputs:v1"
+CO_GROUP_BY_KEY = "hornbeam:transform:co_group_by_key:v1"
 COMPOSITE = "hornbeam:transform:composite:v1"
 
 # Side inputs

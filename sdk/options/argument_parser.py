@@ -59,6 +59,13 @@ class OptionsParser(argparse.ArgumentParser):
         """The help text; for the parser of one class that of all known options."""
         return super().format_help() if self._help_text is None else self._help_text()
 
+    def parse_known_flags(self, flags: list[str]) -> tuple[argparse.Namespace, list[str]]:
+        """What `parse_known_args` gives; its OptionError comes without argparse's own errors behind it."""
+        try:
+            return self.parse_known_args(flags)
+        except OptionError as error:
+            raise error.with_traceback(None) from None
+
     def error(self, message: str) -> NoReturn:
         """Raises OptionError."""
         raise OptionError(f"Wrong pipeline option: {message.replace('argument ', '', 1)}.")

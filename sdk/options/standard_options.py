@@ -239,7 +239,10 @@ class WorkerOptions(PipelineOptions):
         for name in ("num_workers", "max_num_workers", "disk_size_gb"):
             parser.add_argument(f"--{name}", type=int, default=None)
         parser.add_argument(
-            "--autoscaling_algorithm", default=None, choices=["NONE", "THROUGHPUT_BASED"], help="How to scale."
+            "--autoscaling_algorithm",
+            default=None,
+            choices=["NONE", "THROUGHPUT_BASED"],
+            help="How to scale.",
         )
         parser.add_argument("--worker_machine_type", "--machine_type", dest="machine_type", default=None)
         parser.add_argument("--worker_disk_type", "--disk_type", dest="disk_type", default=None)

@@ -19,6 +19,7 @@ _LOG = logging.getLogger(__name__)
 
 OptionsT = TypeVar("OptionsT", bound="PipelineOptions")
 
+
 class PipelineOptions(HasDisplayData):
     """Options of a pipeline run, from flags like `--runner=DirectRunner` and from keyword arguments.
 
@@ -114,7 +115,7 @@ class PipelineOptions(HasDisplayData):
         if add_extra_args_fn is not None:
             add_extra_args_fn(parser)
         parser.relax_required()
-        known, unknown = parser.parse_known_args(self._flags)
+        known, unknown = parser.parse_known_flags(self._flags)
         result = vars(known)
         if unknown:
             if retain_unknown_options:
@@ -151,7 +152,7 @@ class PipelineOptions(HasDisplayData):
         for action in parser._actions:
             if action.dest in self._all_options:
                 action.required = False
-        visible = vars(parser.parse_known_args(self._flags)[0])
+        visible = vars(parser.parse_known_flags(self._flags)[0])
         for name, value in visible.items():
             self._all_options.setdefault(name, value)
         return frozenset(visible)

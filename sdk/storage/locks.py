@@ -88,7 +88,7 @@ def _wait_for_flock(fd: int, path: str, mode: int, timeout_s: float | None) -> N
 
 def _drop_in_child() -> None:
     for lock in list(_held):
-        lock.release()
+        Lock.release(lock)  # only the descriptor: a subclass's release may wait for a thread that is not here
 
 
 os.register_at_fork(after_in_child=_drop_in_child)

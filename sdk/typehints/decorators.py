@@ -145,9 +145,7 @@ def _declare(fn: C, hints: IOTypeHints) -> C:
     return fn
 
 
-def _check_parameters(
-    fn: types.FunctionType, positional: list[Hint], keyword: dict[str, Hint]
-) -> None:
+def _check_parameters(fn: types.FunctionType, positional: list[Hint], keyword: dict[str, Hint]) -> None:
     parameters = get_signature(fn).parameters
     kinds = [each.kind for each in parameters.values()]
     room = kinds.count(Parameter.POSITIONAL_ONLY) + kinds.count(Parameter.POSITIONAL_OR_KEYWORD)

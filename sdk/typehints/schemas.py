@@ -109,7 +109,9 @@ def schema_from_element_type(element_type: Hint) -> Schema:
     """The schema of a row type, NamedTuple or dataclass; TypeError for any other hint."""
     row = _row_type(element_type)
     descriptions = {name: row.field_description(name) for name, _ in row.fields}
-    return named_fields_to_schema(row.fields, row.schema_id, row.schema_options, None, SCHEMA_REGISTRY, descriptions)
+    return named_fields_to_schema(
+        row.fields, row.schema_id, row.schema_options, None, SCHEMA_REGISTRY, descriptions
+    )
 
 
 def named_fields_from_element_type(element_type: Hint) -> list[tuple[str, AnyObject]]:

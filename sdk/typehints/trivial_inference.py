@@ -141,7 +141,9 @@ def _made_by(cls: type, inputs: list[Hint]) -> Hint:
     return Any if cls in (map, filter, type, super) else cls
 
 
-def _picked(getter: operator.itemgetter[AnyObject] | operator.attrgetter[AnyObject], inputs: list[Hint]) -> Hint:
+def _picked(
+    getter: operator.itemgetter[AnyObject] | operator.attrgetter[AnyObject], inputs: list[Hint]
+) -> Hint:
     """What itemgetter or attrgetter takes out of the element."""
     names: tuple[AnyObject, ...] = getter.__reduce__()[1]  # type: ignore[assignment]
     if len(inputs) != 1:

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextvars import ContextVar
 
 _log = logging.getLogger(__name__)
 _callbacks: ContextVar[list[Callable[[], None]] | None] = ContextVar("hornbeam_run_end", default=None)
 
 
-@contextlib.contextmanager
-def run_scope() -> Iterator[None]:
-    """Calls, at the end of the block, what `at_run_end` was given in it by this thread, the latest first.
+class run_scope:
+    """`with run_scope():` calls at its end what `at_run_end` was given in it by this thread, the latest first.
 
     A callback that fails is logged; it neither hides the run's own error nor keeps the others from being called.
     """
-    callbacks: list[Callable[[], None]] = []
-    token = _callbacks.set(callbacks)
-    try:
-        yield
-    finally:
-        _callbacks.reset(token)
-        for callback in reversed(callbacks):
+
+    # Not a generator: contextlib sets an exception's __traceback__, which a frozen dataclass refuses.
+
+    def __enter__(self) -> None:
+        self._own: list[Callable[[], None]] = []
+        self._token = _callbacks.set(self._own)
+
+    def __exit__(self, *raised: object) -> None:
+        _callbacks.reset(self._token)
+        for callback in reversed(self._own):
             try:
                 callback()
             except Exception:

@@ -101,7 +101,9 @@ def test_the_default_of_an_empty_input():
 
 def test_a_singleton_view_has_the_default_for_empty_windows():
     with beam.Pipeline() as p:
-        numbers = p | beam.Create([1, 11]) | beam.WithTimestamps(lambda x: x) | beam.WindowInto(FixedWindows(10))
+        numbers = (
+            p | beam.Create([1, 11]) | beam.WithTimestamps(lambda x: x) | beam.WindowInto(FixedWindows(10))
+        )
         total = numbers | beam.Filter(lambda x: x < 10) | beam.CombineGlobally(sum).as_singleton_view()
         assert isinstance(total, AsSingleton)
         result = numbers | "Pair" >> beam.Map(lambda x, total: (x, total), total)
@@ -122,7 +124,9 @@ def test_further_arguments_and_side_inputs():
         fixed = numbers | "Fixed" >> beam.CombineGlobally(ScaledSum(), 3)
         given_ = numbers | "Side" >> beam.CombineGlobally(ScaledSum(), AsSingleton(scale))
         keyed = numbers | beam.WithKeys("k") | beam.CombinePerKey(ScaledSum(), scale=AsSingleton(scale))
-        empty = p | "None" >> beam.Create([]) | "Empty" >> beam.CombineGlobally(ScaledSum(), AsSingleton(scale))
+        empty = (
+            p | "None" >> beam.Create([]) | "Empty" >> beam.CombineGlobally(ScaledSum(), AsSingleton(scale))
+        )
         assert_that(fixed, equal_to([9]), "1")
         assert_that(given_, equal_to([30]), "2")
         assert_that(keyed, equal_to([("k", 30)]), "3")
@@ -160,8 +164,12 @@ def test_a_fanout_keeps_windows(windowfn):
 
 
 def test_a_fanout_with_a_trigger_over_merging_windows_is_refused():
-    windowed = beam.Pipeline() | beam.Create([("k", 1)]) | beam.WindowInto(
-        Sessions(3), trigger=Repeatedly(AfterCount(1)), accumulation_mode=AccumulationMode.ACCUMULATING
+    windowed = (
+        beam.Pipeline()
+        | beam.Create([("k", 1)])
+        | beam.WindowInto(
+            Sessions(3), trigger=Repeatedly(AfterCount(1)), accumulation_mode=AccumulationMode.ACCUMULATING
+        )
     )
     with pytest.raises(ValueError, match="overlap or merge"):
         windowed | beam.CombinePerKey(sum).with_hot_key_fanout(2)
@@ -203,7 +211,9 @@ def test_functions_that_take_no_iterable_are_refused():
 
 
 def test_combining_what_are_no_pairs_is_refused():
-    with pytest.raises(TypeError, match=r"CombinePerKey at 'CombinePerKey\(sum\)' needs \(key, value\) pairs"):
+    with pytest.raises(
+        TypeError, match=r"CombinePerKey at 'CombinePerKey\(sum\)' needs \(key, value\) pairs"
+    ):
         beam.Pipeline() | beam.Create([1]) | beam.CombinePerKey(sum)
 
 

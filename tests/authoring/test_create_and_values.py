@@ -13,7 +13,14 @@ from hornbeam.testing.util import assert_that, equal_to
 
 @pytest.mark.parametrize(
     ("values", "expected"),
-    [([1, 2], [1, 2]), ((1,), [1]), ({"a": 1}, [("a", 1)]), (range(3), [0, 1, 2]), (iter([5]), [5]), ([], [])],
+    [
+        ([1, 2], [1, 2]),
+        ((1,), [1]),
+        ({"a": 1}, [("a", 1)]),
+        (range(3), [0, 1, 2]),
+        (iter([5]), [5]),
+        ([], []),
+    ],
 )
 def test_what_can_be_created(values, expected):
     with beam.Pipeline() as p:
@@ -41,7 +48,9 @@ def test_values_are_taken_when_the_step_is_applied():
         assert_that(created, equal_to([1]))
 
 
-@pytest.mark.parametrize(("values", "reshuffle", "expected"), [([1, 2], True, 1), ([1, 2], False, 0), ([1], True, 0)])
+@pytest.mark.parametrize(
+    ("values", "reshuffle", "expected"), [([1, 2], True, 1), ([1, 2], False, 0), ([1], True, 0)]
+)
 def test_reshuffling_only_where_it_helps(values, reshuffle, expected):
     p = beam.Pipeline()
     p | beam.Create(values, reshuffle=reshuffle)
@@ -79,9 +88,13 @@ def test_rows():
 
 def test_select_names_and_functions():
     rows = [beam.Row(a=1, b=beam.Row(c=2))]
-    assert rows | beam.Select("a", "b.c", double=lambda r: r.a * 2) == [beam.Row(**{"a": 1, "b.c": 2, "double": 2})]
+    assert rows | beam.Select("a", "b.c", double=lambda r: r.a * 2) == [
+        beam.Row(**{"a": 1, "b.c": 2, "double": 2})
+    ]
     assert beam.Select("a", lambda r: r.a, x=len).label == "ToRows(a, arg01, x)"
-    with pytest.raises(TypeError, match="field expression 'x' must be a function or an attribute's name; it is 3"):
+    with pytest.raises(
+        TypeError, match="field expression 'x' must be a function or an attribute's name; it is 3"
+    ):
         beam.Select(x=3)
 
 
@@ -137,7 +150,10 @@ class Multiples(beam.PTransform):
     def expand(self, pcoll):
         return {
             "even": pcoll | "Even" >> beam.Filter(lambda x: x % 2 == 0),
-            "odd": (pcoll | "Odd" >> beam.Filter(lambda x: x % 2), pcoll | "Count" >> beam.combiners.Count.Globally()),
+            "odd": (
+                pcoll | "Odd" >> beam.Filter(lambda x: x % 2),
+                pcoll | "Count" >> beam.combiners.Count.Globally(),
+            ),
         }
 
 
@@ -153,7 +169,9 @@ def test_plain_values_run_at_once():
 def test_structures_of_plain_values():
     assert [1, 2, 3] | Multiples() == {"even": [2], "odd": ([1, 3], [3])}
     joined = {"x": [("a", 1)], "y": [("a", 2)]} | beam.CoGroupByKey()
-    assert [(k, {n: list(v) for n, v in groups.items()}) for k, groups in joined] == [("a", {"x": [1], "y": [2]})]
+    assert [(k, {n: list(v) for n, v in groups.items()}) for k, groups in joined] == [
+        ("a", {"x": [1], "y": [2]})
+    ]
     assert [1, -1] | beam.ParDo(lambda x: [x]).with_outputs("a", main="b") == ([1, -1], [])
 
 

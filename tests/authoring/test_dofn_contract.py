@@ -1,7 +1,5 @@
 """What DoFns may ask for, how arguments are laid out, and the mistakes that ParDo refuses."""
 
-# ruff: noqa: B008 (a parameter of a DoFn is asked for in its default)
-
 from __future__ import annotations
 
 import contextlib
@@ -44,7 +42,13 @@ CALLS = [
     (lambda x, t=T, y="b": x, ("a",), {}, ["<element>", "<timestamp>", "a"], {}),
     (lambda x, y="b", t=T: x, (), {}, ["<element>"], {"t": "<timestamp>"}),
     (lambda x, y="b", *, w=W: x, (), {}, ["<element>"], {"w": "<window>"}),
-    (lambda x, t=T, w=W, p=P, k=K: x, (), {}, ["<element>", "<timestamp>", "<window>", "<pane>", "<key>"], {}),
+    (
+        lambda x, t=T, w=W, p=P, k=K: x,
+        (),
+        {},
+        ["<element>", "<timestamp>", "<window>", "<pane>", "<key>"],
+        {},
+    ),
     (lambda x, *args: x, (1, 2), {}, ["<element>", 1, 2], {}),
     (lambda x, **kwargs: x, (), {"a": 1}, ["<element>"], {"a": 1}),
     (lambda *args: args, (1,), {}, ["<element>", 1], {}),
@@ -376,9 +380,13 @@ def test_wrapped_functions_run():
 
 def test_stateful_dofns_and_keys_need_pairs():
     numbers = beam.Pipeline() | beam.Create([1])
-    with pytest.raises(TypeError, match=r"A DoFn with state or timers at 'ParDo\(Everything\)' needs \(key, value\) pairs"):
+    with pytest.raises(
+        TypeError, match=r"A DoFn with state or timers at 'ParDo\(Everything\)' needs \(key, value\) pairs"
+    ):
         numbers | beam.ParDo(Everything(), "prefix")
-    with pytest.raises(TypeError, match=r"DoFn.KeyParam at 'Keys' needs \(key, value\) pairs; its input is int"):
+    with pytest.raises(
+        TypeError, match=r"DoFn.KeyParam at 'Keys' needs \(key, value\) pairs; its input is int"
+    ):
         numbers | "Keys" >> beam.Map(lambda x, k=K: k)
 
 
@@ -387,4 +395,8 @@ def test_the_keys_of_a_stateful_dofn_get_a_deterministic_coder():
     p | beam.Create([1]) | beam.Map(lambda x: (x, x)) | "Stateful" >> beam.ParDo(Everything(), "prefix")
     graph = p.to_graph()
     step = next(t for t in graph.transforms.values() if t.label == "Stateful")
-    assert step.spec["stateful"] and step.spec["timers"] == ["ts-flush"] and step.spec["state"] == ["bag", "last"]
+    assert (
+        step.spec["stateful"]
+        and step.spec["timers"] == ["ts-flush"]
+        and step.spec["state"] == ["bag", "last"]
+    )

@@ -62,7 +62,11 @@ def test_other_exceptions_fail_the_pipeline():
         (lambda: beam.Filter(lambda x: 1 / x > 0), [1, 0, -1], [1]),
         (lambda: beam.FlatMap(lambda x: [1 / x] * 2), [1, 0], [1.0, 1.0]),
         (lambda: beam.MapTuple(lambda a, b: a / b), [(1, 1), (1, 0)], [1.0]),
-        (lambda: beam.FlatMapTuple(lambda a, b, times=1: [a / b] * times, times=2), [(1, 1), (1, 0)], [1.0, 1.0]),
+        (
+            lambda: beam.FlatMapTuple(lambda a, b, times=1: [a / b] * times, times=2),
+            [(1, 1), (1, 0)],
+            [1.0, 1.0],
+        ),
         (lambda: beam.Map(lambda x, y, t=beam.DoFn.TimestampParam: y / x, 4), [2, 0], [2.0]),
         (lambda: beam.ParDo(lambda x: [1 / x]), [1, 0], [1.0]),
     ],
@@ -98,7 +102,11 @@ def test_other_outputs_stay():
             yield 1 / element
 
     with beam.Pipeline() as p:
-        result = p | beam.Create([-1, 0, 2]) | beam.ParDo(Split()).with_outputs("negative").with_exception_handling()
+        result = (
+            p
+            | beam.Create([-1, 0, 2])
+            | beam.ParDo(Split()).with_outputs("negative").with_exception_handling()
+        )
         assert_that(result.good, equal_to([-1.0, 0.5]), "Good")
         assert_that(result.negative, equal_to([-1]), "Negative")
         assert_that(result.bad | beam.Keys(), equal_to([0]), "Bad")
@@ -196,7 +204,7 @@ def test_life_cycle_methods_are_still_called():
 
 def test_state_is_refused_unless_allowed():
     class Stateful(beam.DoFn):
-        def process(self, element, bag=beam.DoFn.StateParam(BagStateSpec("b", VarIntCoder()))):  # noqa: B008
+        def process(self, element, bag=beam.DoFn.StateParam(BagStateSpec("b", VarIntCoder()))):
             yield element
 
     with pytest.raises(ValueError, match="allow_unsafe_userstate_in_process"):

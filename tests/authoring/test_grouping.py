@@ -51,9 +51,13 @@ def p() -> beam.Pipeline:
 def test_grouping_what_are_no_pairs_is_refused(p, values, found):
     numbers = p | beam.Create(values)
     with pytest.raises(
-        TypeCheckError, match=rf"GroupByKey at 'Sum/Group' needs \(key, value\) pairs; its input is {found}. Add"
+        TypeCheckError,
+        match=rf"GroupByKey at 'Sum/Group' needs \(key, value\) pairs; its input is {found}. Add",
     ):
-        numbers | "Sum" >> beam.transforms.ptransform.ptransform_fn(lambda x: x | "Group" >> beam.GroupByKey())()
+        (
+            numbers
+            | "Sum" >> beam.transforms.ptransform.ptransform_fn(lambda x: x | "Group" >> beam.GroupByKey())()
+        )
 
 
 def test_grouping_is_allowed_where_the_type_is_not_certain(p):
@@ -89,7 +93,9 @@ def test_keys_without_a_deterministic_coder_are_refused(p):
     with pytest.raises(DeterminismError, match=r"Opaque.*'GroupByKey'"):
         pairs | beam.GroupByKey()
     allowing = beam.Pipeline(options=PipelineOptions(["--allow_non_deterministic_key_coders"]))
-    pairs = allowing | beam.Create([1]) | beam.Map(lambda x: (Thing(), x)).with_output_types(tuple[Thing, int])
+    pairs = (
+        allowing | beam.Create([1]) | beam.Map(lambda x: (Thing(), x)).with_output_types(tuple[Thing, int])
+    )
     pairs | beam.GroupByKey()
 
 
@@ -118,9 +124,13 @@ def test_a_trigger_that_may_lose_data_is_refused(p):
     pairs = (
         p
         | beam.Create([(1, 2)])
-        | beam.WindowInto(FixedWindows(1), trigger=AfterCount(2), accumulation_mode=AccumulationMode.DISCARDING)
+        | beam.WindowInto(
+            FixedWindows(1), trigger=AfterCount(2), accumulation_mode=AccumulationMode.DISCARDING
+        )
     )
-    with pytest.raises(ValueError, match=r"Unsafe trigger.*may lose data.*MAY_FINISH.*--allow_unsafe_triggers"):
+    with pytest.raises(
+        ValueError, match=r"Unsafe trigger.*may lose data.*MAY_FINISH.*--allow_unsafe_triggers"
+    ):
         pairs | beam.GroupByKey()
 
 
@@ -158,7 +168,9 @@ def test_windowing_goes_through_steps_and_back_from_the_graph(p):
 
 def test_window_into_takes_a_windowing_over_and_changes_it(p):
     base = Windowing(FixedWindows(5), allowed_lateness=3)
-    windowed = p | beam.Create([1]) | beam.WindowInto(base, timestamp_combiner=TimestampCombiner.OUTPUT_AT_EARLIEST)
+    windowed = (
+        p | beam.Create([1]) | beam.WindowInto(base, timestamp_combiner=TimestampCombiner.OUTPUT_AT_EARLIEST)
+    )
     assert windowed.windowing.windowfn == FixedWindows(5)
     assert windowed.windowing.allowed_lateness == 3
     assert windowed.windowing.timestamp_combiner == TimestampCombiner.OUTPUT_AT_EARLIEST

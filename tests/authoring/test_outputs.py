@@ -26,7 +26,11 @@ def steps_of(p: beam.Pipeline):
 
 def test_outputs_by_attribute_index_and_order():
     with beam.Pipeline() as p:
-        result = p | beam.Create([-1, 0, 1]) | beam.ParDo(Sorts()).with_outputs("negative", "zero", main="positive")
+        result = (
+            p
+            | beam.Create([-1, 0, 1])
+            | beam.ParDo(Sorts()).with_outputs("negative", "zero", main="positive")
+        )
         positive, negative, zero = result
         assert result.positive is result["positive"] is result[None] is positive
         assert result.negative is result["negative"] is negative
@@ -137,7 +141,9 @@ def test_partition_with_a_partition_fn_and_a_side_input():
         assert parts[0].element_type is int
 
 
-@pytest.mark.parametrize(("part", "problem"), [(2, "it gave 2 for 7"), (-1, "it gave -1"), (True, "True"), ("0", "'0'")])
+@pytest.mark.parametrize(
+    ("part", "problem"), [(2, "it gave 2 for 7"), (-1, "it gave -1"), (True, "True"), ("0", "'0'")]
+)
 def test_a_part_that_is_none(part, problem):
     with pytest.raises(ValueError, match=f"must give an int from 0 to 1.*{problem}"):
         [7] | beam.Partition(lambda x, n: part, 2)
@@ -150,3 +156,21 @@ def test_a_part_that_is_none(part, problem):
 def test_a_partition_needs_a_number_of_parts(arguments, problem):
     with pytest.raises((TypeError, ValueError), match=problem):
         beam.Partition(lambda x, n: 0, *arguments)
+
+
+def test_values_at_times_and_in_windows_as_tagged_outputs():
+    def stamped(x):
+        yield beam.TaggedOutput("late", beam.window.TimestampedValue(x, 9))
+        yield beam.window.TimestampedValue(x, 5)
+
+    with beam.Pipeline() as p:
+        result = p | beam.Create([1]) | beam.ParDo(stamped).with_outputs("late", main="main")
+        for tag, seconds in (("main", 5), ("late", 9)):
+            times = result[tag] | f"T{tag}" >> beam.Map(lambda x, t=beam.DoFn.TimestampParam: t.micros)
+            assert_that(times, equal_to([seconds * 1_000_000]), tag)
+
+
+@pytest.mark.parametrize("output", ["text", b"bytes", {"a": 1}])
+def test_process_may_not_return_a_text_or_dict(output):
+    with pytest.raises(TypeError, match=r"(?s)Step"), beam.Pipeline() as p:
+        p | beam.Create([1]) | "Step" >> beam.ParDo(lambda x: output)

@@ -439,3 +439,12 @@ def test_mistakes_in_options_are_found_before_anything_runs():
     p = beam.Pipeline(options=PipelineOptions(["--experiments=a,b"]))
     with pytest.raises(ValueError, match="one experiment per flag"):
         p.run()
+
+
+def test_a_label_stays_free_when_its_input_is_refused():
+    p = beam.Pipeline()
+    numbers = p | beam.Create([1])
+    for wrong in (3, (numbers, beam.Pipeline() | beam.Create([2]))):
+        with pytest.raises((TypeError, ValueError)):
+            p.apply(beam.Flatten(), wrong, "Step")
+    (numbers,) | "Step" >> beam.Flatten()

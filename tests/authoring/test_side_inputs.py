@@ -88,8 +88,11 @@ def test_the_default_of_a_singleton_reaches_the_step():
 def test_side_inputs_in_the_graph():
     p = beam.Pipeline()
     one, two = p | "1" >> beam.Create([1]), p | "2" >> beam.Create([("a", 2)])
-    p | beam.Create([0]) | "Step" >> beam.Map(
-        lambda x, first, fixed, named: x, AsSingleton(one, 5), "fixed", named=AsMultiMap(two)
+    (
+        p
+        | beam.Create([0])
+        | "Step"
+        >> beam.Map(lambda x, first, fixed, named: x, AsSingleton(one, 5), "fixed", named=AsMultiMap(two))
     )
     step = next(t for t in p.to_graph().transforms.values() if t.label == "Step")
     assert list(step.inputs) == ["in", "side0", "side1"]
@@ -127,7 +130,9 @@ def test_a_captured_pcollection_says_what_to_do():
 
 
 def test_which_views_need_pairs():
-    assert [v.requires_keyed_input() for v in (AsSideInput, AsSingleton, AsIter, AsList, AsDict, AsMultiMap)] == [
+    assert [
+        v.requires_keyed_input() for v in (AsSideInput, AsSingleton, AsIter, AsList, AsDict, AsMultiMap)
+    ] == [
         False,
         False,
         False,
@@ -182,3 +187,13 @@ def test_a_side_input_in_merging_windows_is_refused():
     side = p | beam.Create([1]) | beam.WindowInto(Sessions(5))
     with pytest.raises(ValueError, match=r"of 'Step' has windows that merge .*Apply beam.WindowInto"):
         side | "Step" >> beam.Map(lambda x, y: x, AsList(side))
+
+
+@pytest.mark.parametrize("view", [AsDict, AsMultiMap])
+def test_views_by_key_need_pairs(view):
+    p = beam.Pipeline()
+    numbers = p | beam.Create([1])
+    with pytest.raises(
+        TypeError, match=rf"{view.__name__} at 'Step' needs \(key, value\) pairs; its input is int"
+    ):
+        numbers | "Step" >> beam.Map(lambda x, y: x, view(numbers))

@@ -153,7 +153,9 @@ def test_arguments_and_side_inputs_are_checked():
     numbers | "Views" >> beam.Map(scaled, AsSingleton(numbers), AsIter(texts))
     with pytest.raises(TypeCheckError, match=r"expected float.*found str for argument 1"):
         numbers | "Text" >> beam.Map(scaled, "2")
-    with pytest.raises(TypeCheckError, match=r"expected Iterable\[str\].*found Iterable\[int\] for argument 2"):
+    with pytest.raises(
+        TypeCheckError, match=r"expected Iterable\[str\].*found Iterable\[int\] for argument 2"
+    ):
         numbers | "Wrong view" >> beam.Map(scaled, 1.0, AsIter(numbers))
 
 
@@ -175,7 +177,10 @@ def test_types_choose_coders_and_stand_in_the_graph():
     assert pcoll.element_type == "Tuple[str, int]"
     coder = graph.coders[pcoll.coder]
     assert coder.urn == "beam:coder:kv:v1"
-    assert [graph.coders[c].urn for c in coder.components] == ["beam:coder:string_utf8:v1", "beam:coder:varint:v1"]
+    assert [graph.coders[c].urn for c in coder.components] == [
+        "beam:coder:string_utf8:v1",
+        "beam:coder:varint:v1",
+    ]
 
 
 class Point:

@@ -44,7 +44,11 @@ def deep_closure():
 @pytest.mark.parametrize(
     ("transform", "step", "what"),
     [
-        (lambda: beam.Map(closing_over()), "Map(<lambda at test_user_code.py", "the variable 'lock' (in <lambda> at "),
+        (
+            lambda: beam.Map(closing_over()),
+            "Map(<lambda at test_user_code.py",
+            "the variable 'lock' (in <lambda> at ",
+        ),
         (lambda: beam.ParDo(LockedDoFn()), "ParDo(LockedDoFn)", "the attribute 'guard' of LockedDoFn"),
         (lambda: beam.Map(HoldsLock().method), "Map(method)", "the item 'lock'"),
         (lambda: beam.Map(deep_closure()), "Map(<lambda at test_user_code.py", "the item 'lock'"),

@@ -12,7 +12,9 @@ from tests.bench.harness import measure, table
 def main() -> None:
     """Measures the chosen cases."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scale", type=float, default=1.0, help="size of the inputs; 1 is the size in the README")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="size of the inputs; 1 is the size in the README"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default="", help="only cases whose name contains this")
     args = parser.parse_args()

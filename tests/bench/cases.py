@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.bench.harness import Case
+
 import hornbeam as beam
 from hornbeam.options.pipeline_options import PipelineOptions
 from hornbeam.transforms import combiners, window
-from tests.bench.harness import Case
 
 SEED = 20130101
 _OPTIONS = ["--no_progress"]
@@ -69,7 +70,9 @@ class Files:
     def _write_words(self, size: int) -> int:
         """Zipf text: the word of rank r has probability proportional to 1/r. Gives the number of words."""
         rng = random.Random(SEED)
-        vocabulary = [f"{rng.choice('abcdefghijklmnopqrst')}{rank:x}word"[: 3 + rank % 7] for rank in range(50_000)]
+        vocabulary = [
+            f"{rng.choice('abcdefghijklmnopqrst')}{rank:x}word"[: 3 + rank % 7] for rank in range(50_000)
+        ]
         vocabulary = [f"{word}{rank % 97}" for rank, word in enumerate(vocabulary)]
         weights = [1 / (rank + 1) for rank in range(len(vocabulary))]
         written = words = 0
@@ -210,7 +213,8 @@ def windowed(f: Files, name: str, limit: float, timed: Any, windowing: Any, comb
                 | beam.WindowInto(windowing)
                 | "pair" >> beam.Map(user_and_amount)
                 | combine()
-                | "with window" >> beam.Map(lambda kv, w=beam.DoFn.WindowParam: (int(w.start), int(w.end), *kv))
+                | "with window"
+                >> beam.Map(lambda kv, w=beam.DoFn.WindowParam: (int(w.start), int(w.end), *kv))
             ),
         )
 
@@ -341,4 +345,3 @@ def all_cases(f: Files) -> list[Case]:
         ),
         join(f),
     ]
-

@@ -56,7 +56,7 @@ def measure(case: Case, rounds: int) -> Figures:
     for _ in range(rounds):
         loops.append(timed(case.loop)[0])
         pipelines.append(timed(case.pipeline)[0])
-    ratios = [p / l for l, p in zip(loops, pipelines)]
+    ratios = [theirs / own for own, theirs in zip(loops, pipelines)]
     return Figures(
         case,
         statistics.median(loops),
@@ -69,7 +69,9 @@ def measure(case: Case, rounds: int) -> Figures:
 
 def table(rows: list[Figures]) -> str:
     """The figures as text."""
-    lines = [f"{'case':34} {'elements':>10} {'loop s':>8} {'pipe s':>8} {'ratio':>6} {'min':>6} {'max':>6} {'limit':>6}"]
+    lines = [
+        f"{'case':34} {'elements':>10} {'loop s':>8} {'pipe s':>8} {'ratio':>6} {'min':>6} {'max':>6} {'limit':>6}"
+    ]
     for row in rows:
         limit = "" if row.case.limit is None else f"{row.case.limit:.1f}"
         mark = "" if row.case.limit is None or row.ratio <= row.case.limit else "  above its limit"

@@ -7,6 +7,7 @@ behind it shows the exception's message and notes (and may show the frames befor
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import re
 import sys
@@ -88,3 +89,22 @@ def test_links_between_documents_lead_somewhere(path: Path) -> None:
     text = FENCE.sub("", path.read_text(encoding="utf-8"))
     missing = [link for link in LINK.findall(text) if not (path.parent / link).exists()]
     assert not missing
+
+
+def test_what_is_called_missing_is_missing() -> None:
+    """A name or module that has come since has to leave docs/compatibility.md."""
+    text = (ROOT / "docs" / "compatibility.md").read_text(encoding="utf-8")
+    came = []
+    for row in re.findall(r"^\| (.*) \| .* \| (.*) \|$", text, re.MULTILINE):
+        modules = re.findall(r"`([\w.]+)`", row[0]) or [""]
+        if len(modules) != 1 or modules[0] in ("hornbeam.", "transforms.trigger"):
+            continue
+        module = importlib.import_module(f"hornbeam.{modules[0]}".rstrip("."))
+        missing, _, _ = row[1].partition("(they")
+        came += [f"{modules[0]}.{name}" for name in re.findall(r"`(\w+)`", missing) if hasattr(module, name)]
+    _, _, after = text.partition("Not there at all: ")
+    listed, _, _ = after.partition(", and everything")
+    for name in re.findall(r"`([\w.]+)`", listed):
+        if importlib.util.find_spec(f"hornbeam.{name}") is not None:
+            came.append(name)
+    assert not came, "docs/compatibility.md calls missing what has come since"

@@ -34,7 +34,9 @@ def test_refused(text: str | int) -> None:
         parse_bytes(text)
 
 
-@pytest.mark.parametrize(("amount", "text"), [(10, "10B"), (2048, "2KB"), (3 << 29, "1.5GB"), (1 << 50, "1024TB")])
+@pytest.mark.parametrize(
+    ("amount", "text"), [(10, "10B"), (2048, "2KB"), (3 << 29, "1.5GB"), (1 << 50, "1024TB")]
+)
 def test_format(amount: int, text: str) -> None:
     assert format_bytes(amount) == text
     assert parse_bytes(text) == amount

@@ -113,7 +113,9 @@ def test_from_dictionary_leaves_none_out() -> None:
 
 
 def test_all_options_round_trip_through_a_dictionary() -> None:
-    options = PipelineOptions(["--fake_number=5", "--fake_flag", "--fake_multi=a", "--no_pipeline_type_check"])
+    options = PipelineOptions(
+        ["--fake_number=5", "--fake_flag", "--fake_multi=a", "--no_pipeline_type_check"]
+    )
     again = PipelineOptions.from_dictionary(options.get_all_options(drop_default=True))
     assert again.get_all_options() == options.get_all_options()
 
@@ -135,7 +137,18 @@ def test_current_only_leaves_out_other_classes() -> None:
 
 
 def test_unknown_flags_are_kept_when_asked_for() -> None:
-    flags = ["--u1=a=b", "--u2", "v", "--u3", "--u4=1", "--u4=2", "--fake_number=5", "-s=x", "loose", "--u-5=6"]
+    flags = [
+        "--u1=a=b",
+        "--u2",
+        "v",
+        "--u3",
+        "--u4=1",
+        "--u4=2",
+        "--fake_number=5",
+        "-s=x",
+        "loose",
+        "--u-5=6",
+    ]
     options = PipelineOptions(flags, extra=7)
     known = options.get_all_options()
     assert not {"u1", "u2", "extra"} & set(known)
@@ -189,7 +202,9 @@ def test_what_one_class_requires_does_not_hinder_the_others() -> None:
 
 def test_unknown_attributes_name_what_was_meant() -> None:
     options = FakeOptions([])
-    with pytest.raises(AttributeError, match=r"FakeOptions has no option 'fake_nmber'\. Did you mean fake_number"):
+    with pytest.raises(
+        AttributeError, match=r"FakeOptions has no option 'fake_nmber'\. Did you mean fake_number"
+    ):
         _ = options.fake_nmber
     with pytest.raises(AttributeError, match=r"use options.view_as\(StandardOptions\).runner"):
         _ = options.runner
@@ -303,7 +318,8 @@ def test_validate_methods_stand_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "prior"), [(None, False), ("2.40.0", True), ("2.51", True), ("2.52.0", False), ("2.60.1", False)]
+    ("version", "prior"),
+    [(None, False), ("2.40.0", True), ("2.51", True), ("2.52.0", False), ("2.60.1", False)],
 )
 def test_compatibility_version(version: str | None, prior: bool) -> None:
     flags = [f"--update_compatibility_version={version}"] if version else []

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from properties.vocabulary import (
     COMBINES,
     KEY_FNS,
+    LINKS,
     WINDOW_FNS,
     Describe,
     HoldToEndOfBundle,
@@ -59,6 +60,13 @@ class Operation:
     second_is_side_input: bool = False
     #: The names of the window functions that it is for, where it is not for all.
     windows: tuple[str, ...] = tuple(WINDOW_FNS)
+
+
+def _chain(label: str, links: tuple[str, ...], stream: Any) -> list[Any]:
+    for number, link in enumerate(links):
+        stream = stream | f"{label}_{number}" >> LINKS[link]()
+    pairs = stream | f"{label}_pairs" >> beam.Map(lambda x: (digest(x), 1))
+    return [pairs | label >> beam.MapTuple(lambda x, n: x + n)]
 
 
 def _window_into(label: str, param: Any, stream: Any) -> list[Any]:
@@ -170,6 +178,9 @@ OPERATIONS: dict[str, Operation] = {
         lambda label, name, s: [s | label >> beam.Map(lambda x: (KEY_FNS[name](digest(x)), digest((x, 1))))],
         gives=(PAIR,),
         params=st.sampled_from(sorted(KEY_FNS)),
+    ),
+    "chain": Operation(
+        _chain, params=st.lists(st.sampled_from(sorted(LINKS)), min_size=2, max_size=6).map(tuple)
     ),
     "tagged": Operation(_tagged, gives=(None, None, ATOM)),
     "partition": Operation(

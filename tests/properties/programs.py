@@ -78,6 +78,7 @@ _GROUPING = {"group_by_key", "combine_per_key", "group_and_combine_values", "cog
 _BY_WEIGHT = [
     *OPERATIONS,
     *(["window", "key_by"] * 4),
+    *(["chain"] * 3),
     *(op for op in OPERATIONS if op in _GROUPING for _ in range(3)),
 ]
 _GLOBAL = (("global",), "OUTPUT_AT_EOW")

@@ -18,8 +18,6 @@ from hornbeam.transforms.userstate import BagStateSpec
 from hornbeam.utils.timestamp import MIN_TIMESTAMP, Timestamp
 from hornbeam.utils.windowed_value import PANE_INFO_UNKNOWN, WindowedValue
 
-# ruff: noqa: B008 (that is how a DoFn asks for its state)
-
 Pipeline = Any
 
 

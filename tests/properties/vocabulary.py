@@ -236,3 +236,37 @@ class HoldToEndOfBundle(beam.DoFn):
     def finish_bundle(self) -> list[WindowedValue[Any]]:
         held, self.held = self.held, []
         return held
+
+
+def some(element: Any) -> Iterator[Any]:
+    """None, one or two of something."""
+    for index in range(digest(element) % 3):
+        yield index, digest(element)
+
+
+def twice_or_none(element: Any) -> list[Any] | None:
+    """What a function may return for nothing: None."""
+    return None if digest(element) % 2 else [element, digest(element)]
+
+
+def at_context(element: Any, at: Any = beam.DoFn.TimestampParam, within: Any = beam.DoFn.WindowParam) -> int:
+    """A number of the element and where it is."""
+    return digest((element, at.micros, repr(within)))
+
+
+#: Element-wise transforms that take anything; chains of them are fused.
+LINKS: dict[str, Callable[[], beam.PTransform[Any, Any]]] = {
+    "map": lambda: beam.Map(lambda x: digest(x) + 1),
+    "map with argument": lambda: beam.Map(lambda x, n, m=0: digest(x) + n - m, 3, m=1),
+    "map by a built-in": lambda: beam.Map(str),
+    "map in context": lambda: beam.Map(at_context),
+    "filter": lambda: beam.Filter(lambda x: digest(x) % 3),
+    "filter with argument": lambda: beam.Filter(lambda x, n: digest(x) != n, 4),
+    "flat map": lambda: beam.FlatMap(lambda x: [digest(x), str(x)]),
+    "flat map to a generator": lambda: beam.FlatMap(some),
+    "flat map to None": lambda: beam.FlatMap(twice_or_none),
+    "stamp": lambda: beam.Map(lambda x: window.TimestampedValue(x, digest(x) * 2)),
+    "stamp some": lambda: beam.Map(lambda x: window.TimestampedValue(x, digest(x)) if digest(x) % 2 else x),
+    "describe": lambda: beam.ParDo(Describe()),
+    "hold": lambda: beam.ParDo(HoldToEndOfBundle()),
+}

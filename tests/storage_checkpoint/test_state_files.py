@@ -18,6 +18,7 @@ from hornbeam.storage.checkpoint.block import Entries
 from hornbeam.storage.checkpoint.key import (
     StateKey,
     decode_key,
+    decode_keys,
     encode_key,
     group_bounds,
     groups_of_worker,
@@ -79,10 +80,19 @@ def test_byte_forms_are_equal_only_for_equal_keys_and_ordered_as_documented(a: S
     assert (encode_key(*a) == encode_key(*b)) == (a == b)
 
 
-@pytest.mark.parametrize("bad", [b"", b"\0\1ab", b"\0\1ab\0\0\0", b"\0\1ab\0\0\0\0\5abc"])
+@given(st.lists(keys))
+def test_many_keys_are_decoded_as_one_is(several: list[StateKey]) -> None:
+    assert decode_keys([encode_key(*key) for key in several]) == several
+
+
+@pytest.mark.parametrize(
+    "bad", [b"", b"\0\1ab", b"\0\1ab\0\0\0", b"\0\1ab\0\0\0\0\5abc", b"\0\1a\0\0\0\0\5abc"]
+)
 def test_what_is_not_a_key_is_refused(bad: bytes) -> None:
     with pytest.raises(ValueError):
         decode_key(bad)
+    with pytest.raises(ValueError):
+        decode_keys([encode_key("a", 1, b"k"), bad])
 
 
 def test_names_and_groups_outside_the_format_are_refused() -> None:
@@ -105,7 +115,11 @@ def test_the_key_filter_passes_every_key_and_few_others(n: int) -> None:
     present = [encode_key("s", i % 8, b"key%d" % i) for i in range(n)]
     hashes = key_filter.hashes_of(present)
     bits = key_filter.build(hashes)
-    assert bits == key_filter._build_one_by_one(hashes, len(bits)) == key_filter._build_vectorised(hashes, len(bits))
+    assert (
+        bits
+        == key_filter._build_one_by_one(hashes, len(bits))
+        == key_filter._build_vectorised(hashes, len(bits))
+    )
     assert all(key_filter.may_contain(memoryview(bits), key) for key in present)
     if n >= 1000:
         absent = [encode_key("s", i % 8, b"key%d" % i) for i in range(n, n + 4000)]

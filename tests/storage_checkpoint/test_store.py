@@ -401,6 +401,20 @@ def test_files_that_are_not_the_stores_stay(tmp_path: Path) -> None:
         assert os.listdir(store.layout.state) == ["notes.txt"]
 
 
+def test_gc_spares_what_is_being_written_and_takes_what_comes_too_late(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        given_up, going_on = store.begin(), store.begin()
+        late, current = given_up.writer("late"), going_on.writer("current")
+        late.put("s", 1, b"a", b"", b"1")
+        current.put("s", 1, b"a", b"", b"2")
+        files = current.finish()
+        given_up.abort()
+        late_names = [file.name for file in late.finish()]
+        assert store.gc() == late_names
+        going_on.commit(files)
+        check_no_orphans(store, files_module.OS_FILES)
+
+
 def test_another_number_of_key_groups_is_refused(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
         commit(store)

@@ -198,8 +198,12 @@ def one_round(directory: str, rng: random.Random, tally: Tally, kills: int, work
             if slot not in running:
                 fault = None
                 if rng.random() < 0.5:
-                    action = rng.choice(["*:{}:kill", "files.write:{}:tear", "files.sync:{}:kill", "files.rename:{}:kill"])
-                    fault = action.format(rng.randint(1, 400) if action.startswith("*") else rng.randint(1, 60))
+                    action = rng.choice(
+                        ["*:{}:kill", "files.write:{}:tear", "files.sync:{}:kill", "files.rename:{}:kill"]
+                    )
+                    fault = action.format(
+                        rng.randint(1, 400) if action.startswith("*") else rng.randint(1, 60)
+                    )
                 running[slot] = start(directory, slot, rng.randrange(2**31), fault)
         time.sleep(rng.uniform(0.002, 0.08))
         victims = list(running) if number % 8 == 7 else [rng.choice(list(running))]
@@ -217,6 +221,9 @@ def one_round(directory: str, rng: random.Random, tally: Tally, kills: int, work
     check(directory, tally)
 
 
-
 if __name__ == "__main__":
-    print(campaign(int(sys.argv[1]) if len(sys.argv) > 1 else 1000, int(sys.argv[2]) if len(sys.argv) > 2 else 1))
+    print(
+        campaign(
+            int(sys.argv[1]) if len(sys.argv) > 1 else 1000, int(sys.argv[2]) if len(sys.argv) > 2 else 1
+        )
+    )

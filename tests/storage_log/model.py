@@ -45,7 +45,9 @@ class Model:
 
     def attempt(self, partition: int, records: int, transaction: int | None = None) -> list[Attempt]:
         """Note that records are about to be written."""
-        fresh = [Attempt(b"v%06d-" % (self.count + i) + b"x" * 20, transaction=transaction) for i in range(records)]
+        fresh = [
+            Attempt(b"v%06d-" % (self.count + i) + b"x" * 20, transaction=transaction) for i in range(records)
+        ]
         self.count += records
         self.attempts[partition] += fresh
         return fresh
@@ -175,7 +177,9 @@ class Workload:
         """That process's producer with those acks."""
         key = (process, acks)
         if key not in self.producers:
-            self.producers[key] = Producer(self.log(process), acks=acks, linger_ms=None, retries=self.retries, retry_ms=0)
+            self.producers[key] = Producer(
+                self.log(process), acks=acks, linger_ms=None, retries=self.retries, retry_ms=0
+            )
         return self.producers[key]
 
     def plain(self) -> None:

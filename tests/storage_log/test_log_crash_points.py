@@ -47,7 +47,9 @@ def test_machine_crash_at_every_call(seed: int) -> None:
     crash_machine_everywhere(seed, steps=12)
 
 
-def fail_everywhere(seed: int, steps: int, number: int, start: int = 1, step: int = 1, sticky: bool = False) -> None:
+def fail_everywhere(
+    seed: int, steps: int, number: int, start: int = 1, step: int = 1, sticky: bool = False
+) -> None:
     """Runs with the n-th call failing, for every n; then the log holds what it must, now and after a crash."""
     at = start
     while True:

@@ -17,7 +17,9 @@ from hornbeam.storage.log.record_batch import HEADER_BYTES, RecordBatch, encode,
 blobs = st.one_of(st.none(), st.binary(max_size=40))
 times = st.integers(min_value=-(2**62), max_value=2**62)
 rows = st.lists(
-    st.tuples(blobs, blobs, times, st.lists(st.tuples(st.text(max_size=5), st.binary(max_size=5)), max_size=2)),
+    st.tuples(
+        blobs, blobs, times, st.lists(st.tuples(st.text(max_size=5), st.binary(max_size=5)), max_size=2)
+    ),
     max_size=70,
 )
 
@@ -29,7 +31,9 @@ def decode(data: bytes) -> RecordBatch:
 
 @settings(max_examples=120, deadline=None)
 @given(rows, st.sampled_from(sorted(CODECS)))
-def test_round_trip(records: list[tuple[bytes | None, bytes | None, int, list[tuple[str, bytes]]]], codec: str) -> None:
+def test_round_trip(
+    records: list[tuple[bytes | None, bytes | None, int, list[tuple[str, bytes]]]], codec: str
+) -> None:
     keys, values = [r[0] for r in records], [r[1] for r in records]
     stamps, headers = [r[2] for r in records], [tuple(r[3]) for r in records]
     encoded = encode(values, keys, stamps, headers, CODECS[codec])
@@ -41,7 +45,11 @@ def test_round_trip(records: list[tuple[bytes | None, bytes | None, int, list[tu
     assert [(r.offset, r.timestamp_micros, r.key, r.value, r.headers) for r in batch.records()] == [
         (1000 + i, stamps[i], keys[i], values[i], headers[i]) for i in range(len(records))
     ]
-    assert (batch.header.producer_id, batch.header.producer_epoch, batch.header.base_sequence) == (7, 1 << 40, 3)
+    assert (batch.header.producer_id, batch.header.producer_epoch, batch.header.base_sequence) == (
+        7,
+        1 << 40,
+        3,
+    )
     if records:
         assert batch.header.max_timestamp == max(stamps)
 
@@ -67,7 +75,9 @@ def test_arrow_is_a_view_of_the_bytes() -> None:
 
 @pytest.mark.parametrize("codec", sorted(CODECS))
 def test_any_flipped_bit_is_found(codec: str) -> None:
-    data = bytearray(b"".join(encode([b"v" * 30, b"w" * 9], [b"k", None], [1, 5], None, CODECS[codec]).stamped(9, 1)))
+    data = bytearray(
+        b"".join(encode([b"v" * 30, b"w" * 9], [b"k", None], [1, 5], None, CODECS[codec]).stamped(9, 1))
+    )
     for bit in range(len(data) * 8):
         data[bit // 8] ^= 1 << bit % 8
         with pytest.raises(CorruptionError):

@@ -69,7 +69,9 @@ def test_shapes_say_which_axis_counts_the_elements() -> None:
 
 def test_arrays_of_scalars_by_shape() -> None:
     for element_type in (int, np.int64):
-        converter = BatchConverter.from_typehints(element_type=element_type, batch_type=NumpyArray[np.int64, (N,)])
+        converter = BatchConverter.from_typehints(
+            element_type=element_type, batch_type=NumpyArray[np.int64, (N,)]
+        )
         assert list(converter.explode_batch(converter.produce_batch([1, 2]))) == [1, 2]
 
 

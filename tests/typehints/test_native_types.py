@@ -164,8 +164,9 @@ def test_builtin_and_typing_forms(builtin: object, form: object) -> None:
 
 
 def test_collections_forms() -> None:
-    assert convert_collections_to_typing(abc.Iterable[abc.Sequence[int]]) == (
-        typing.Iterable[typing.Sequence[int]]
+    assert (
+        convert_collections_to_typing(abc.Iterable[abc.Sequence[int]])
+        == (typing.Iterable[typing.Sequence[int]])
     )
     assert convert_collections_to_typing(int) is int
 

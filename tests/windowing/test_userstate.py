@@ -1,7 +1,5 @@
 """What a stateful DoFn declares: specs, their mistakes, and how they are found in a DoFn."""
 
-# ruff: noqa: B008 (that is how a DoFn asks for its state)
-
 from __future__ import annotations
 
 from typing import Any

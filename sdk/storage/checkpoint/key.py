@@ -9,6 +9,7 @@ them), within it a state, and within that all windows of a key, and needs no esc
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from typing import NamedTuple
 
 KEY_GROUPS_MAX = 1 << 16
@@ -52,6 +53,22 @@ def decode_key(encoded: bytes) -> StateKey:
     return StateKey(
         encoded[2:end].decode(), int.from_bytes(encoded[:2], "big"), encoded[start:stop], encoded[stop:]
     )
+
+
+def decode_keys(encoded: Iterable[bytes]) -> list[StateKey]:
+    """As `decode_key` for many, fast where keys of one state and key group follow each other."""
+    decoded = []
+    prefix, state, group, start = b"", "", 0, 0
+    for key in encoded:
+        if not prefix or not key.startswith(prefix):
+            state, group, _, _ = decode_key(key)
+            prefix = key[: key.index(b"\0", 2) + 1]
+            start = len(prefix) + 4
+        stop = start + int.from_bytes(key[start - 4 : start], "big")
+        if stop > len(key):
+            raise ValueError(f"{key[:40]!r} is not an entry key: it is shorter than its key's length")
+        decoded.append(StateKey(state, group, key[start:stop], key[stop:]))
+    return decoded
 
 
 def key_group_of(encoded: bytes) -> int:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 from hornbeam.storage.checkpoint.block import Entries
 from hornbeam.storage.checkpoint.key import (
     StateKey,
-    decode_key,
+    decode_keys,
     encode_key,
     group_bounds,
     key_group_of,
@@ -75,9 +75,7 @@ class Snapshot:
     def scan(self, groups: range | None = None, state: str | None = None) -> Iterator[tuple[StateKey, bytes]]:
         """All entries, or those of some key groups or one state, in the order of `key.py`."""
         for keys, values in self.scan_chunks(groups, state):
-            for key, value in zip(keys, values):
-                assert value is not None
-                yield _decoded(key, self), value
+            yield from zip(_decoded(keys, self), cast("list[bytes]", values))
 
     def scan_chunks(self, groups: range | None = None, state: str | None = None) -> Iterator[Entries]:
         """As `scan`, fast: columns of encoded keys and of values (never None), many at a time."""
@@ -132,8 +130,8 @@ def _after_all_windows(prefix: bytes) -> bytes | None:
     return stem[:-1] + bytes([stem[-1] + 1]) if stem else None
 
 
-def _decoded(key: bytes, snapshot: Snapshot) -> StateKey:
+def _decoded(keys: list[bytes], snapshot: Snapshot) -> list[StateKey]:
     try:
-        return decode_key(key)
+        return decode_keys(keys)
     except ValueError as error:
         raise CorruptionError(snapshot.manifest.file_name, 0, f"malformed entry: {error}") from error

@@ -157,7 +157,9 @@ def check_state_file(handle: Handle, expected: StateFile) -> None:
     found = handle.pread(expected.size - end, end)
     if found != data:
         at = next((i for i, (a, b) in enumerate(zip(found, data)) if a != b), min(len(found), len(data)))
-        raise CorruptionError(path, end + at, "index, filter, summary or footer does not agree with the blocks")
+        raise CorruptionError(
+            path, end + at, "index, filter, summary or footer does not agree with the blocks"
+        )
     if crc != expected.footer_crc:
         raise CorruptionError(path, end, f"footer checksum is {crc:08x}, expected {expected.footer_crc:08x}")
 

@@ -46,10 +46,10 @@ class CompactionResult:
     segments_after: int = 0
 
 
-def compact(partition: Partition) -> CompactionResult | None:
-    """One pass over the sealed segments; None when another process is at it."""
+def compact(partition: Partition, wait: bool = False) -> CompactionResult | None:
+    """One pass over the sealed segments; None when somebody else is at it (unless one is ready to `wait`)."""
     try:
-        lock = partition.files.lock(partition.clean_lock_path, timeout=0)
+        lock = partition.files.lock(partition.clean_lock_path, timeout=None if wait else 0)
     except LockTimeoutError:
         return None
     with lock:
@@ -69,7 +69,9 @@ class _Pass:
             view = partition.view
             stable = partition.words[words_of.LAST_STABLE_OFFSET]
             bases = [
-                base for base in view.bases[:-1] if (end := view.following(base)) is not None and end <= stable
+                base
+                for base in view.bases[:-1]
+                if (end := view.following(base)) is not None and end <= stable
             ]
             sizes = {base: view.sealed(base)[0].position for base in bases}
         for base in bases:
@@ -192,7 +194,10 @@ class _Pass:
             files.rename(temporary, path)
             files.sync_dir(partition.directory)
             for base in group[1:]:
-                for doomed in (index_path(partition.directory, base), segment_path(partition.directory, base)):
+                for doomed in (
+                    index_path(partition.directory, base),
+                    segment_path(partition.directory, base),
+                ):
                     try:
                         files.unlink(doomed)
                     except MissingFileError:
@@ -204,4 +209,3 @@ class _Pass:
             index, aborted = view.scan_sealed(group[0])
             files.write_atomic(index_path(partition.directory, group[0]), encode_index_file(index, aborted))
             words[words_of.BUSY] = 0
-

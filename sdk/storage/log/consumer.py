@@ -58,7 +58,9 @@ class Consumer:
         if isolation not in ISOLATIONS:
             raise InvalidSettingError(f"isolation must be one of {', '.join(ISOLATIONS)}, not {isolation!r}")
         if auto_offset_reset not in RESETS:
-            raise InvalidSettingError(f"auto_offset_reset must be one of {', '.join(RESETS)}, not {auto_offset_reset!r}")
+            raise InvalidSettingError(
+                f"auto_offset_reset must be one of {', '.join(RESETS)}, not {auto_offset_reset!r}"
+            )
         self._log = log
         self._topics = [topics] if isinstance(topics, str) else list(topics)
         self._group = group
@@ -106,7 +108,9 @@ class Consumer:
     def assign(self, places: Iterable[Place]) -> None:
         """Read exactly these (topic, partition) pairs, without a group's sharing."""
         if self._member is not None:
-            raise InvalidSettingError("a consumer that subscribed as a group member gets its partitions from the group")
+            raise InvalidSettingError(
+                "a consumer that subscribed as a group member gets its partitions from the group"
+            )
         self._drop(list(self._readers))
         self._take(list(places))
 
@@ -154,7 +158,9 @@ class Consumer:
         self._settle_in_hand()
         self._start_poll()
         if self._pending:
-            raise InvalidSettingError("records of an earlier poll are left over; take them before polling for batches")
+            raise InvalidSettingError(
+                "records of an earlier poll are left over; take them before polling for batches"
+            )
         deadline = time.monotonic() + timeout_s
         while True:
             seen = self._log.bell.value()
@@ -169,6 +175,9 @@ class Consumer:
                 wait_s = min(wait_s, self._member.wait_s())
             if self._stuck_since:
                 wait_s = min(wait_s, _UNSTABLE_PATIENCE_S)
+            if self._auto_commit_s is not None:
+                self._commit_if_due()
+                wait_s = min(wait_s, max(self._auto_commit_s, 0.01))
             self._log.bell.wait(seen, self._bits, wait_s)
             if self._member is not None:
                 self._rebalance()
@@ -300,14 +309,17 @@ class Consumer:
     def _start_poll(self) -> None:
         if self._closed:
             raise ClosedError("the consumer was closed")
+        self._commit_if_due()
+        if self._member is not None:
+            self._rebalance()
+
+    def _commit_if_due(self) -> None:
         if self._auto_commit_s is not None and time.monotonic() - self._committed_at >= self._auto_commit_s:
             self._committed_at = time.monotonic()
             try:
                 self.commit()
             except MemberFencedError:
                 pass
-        if self._member is not None:
-            self._rebalance()
 
     def _settle_in_hand(self, keep: bool = False) -> None:
         """Note how far iteration came. What is left of the batch in hand is handed out next (unless `keep`)."""

@@ -255,7 +255,9 @@ class GroupMember:
             )
         for place in places:
             if state.held.get(place) != self.member_id:
-                raise MemberFencedError(f"{place[0]}-{place[1]} is not assigned to this member of {self.group!r}")
+                raise MemberFencedError(
+                    f"{place[0]}-{place[1]} is not assigned to this member of {self.group!r}"
+                )
 
     def _beat(self) -> None:
         self._words[self._slot] = time.monotonic_ns() // 1000

@@ -1,10 +1,10 @@
 """The log: a directory of topics, open in this process.
 
-    <directory>/format.json     what made it
-    <directory>/open.lock       held shared by every process that has the log open
-    <directory>/shared          shared words: session, bell
-    <directory>/topics/<name>/  topic.json, state (shared words), lock files, one directory a partition
-    <directory>/groups/<name>/  members of a consumer group
+<directory>/format.json     what made it
+<directory>/open.lock       held shared by every process that has the log open
+<directory>/shared          shared words: session, bell
+<directory>/topics/<name>/  topic.json, state (shared words), lock files, one directory a partition
+<directory>/groups/<name>/  members of a consumer group
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ class Log:
         self.cleaning_error: Exception | None = None
         files.mkdir(self._topics_directory)
         self._check_format()
-        self._words = files.map_shared(os.path.join(self.directory, "shared"), _SHARED_BYTES).cast("B").cast("Q")
+        self._words = (
+            files.map_shared(os.path.join(self.directory, "shared"), _SHARED_BYTES).cast("B").cast("Q")
+        )
         self.bell = Bell(self._words)
         self._join_session()
 
@@ -166,10 +168,10 @@ class Log:
             old = topic.description
             count = old.partitions if partitions is None else partitions
             if count < old.partitions:
-                raise InvalidSettingError(f"topic {name!r} has {old.partitions} partitions; there cannot be fewer")
-            new = TopicDescription(
-                name, old.uid, count, old.settings.with_changes(changes), old.created
-            )
+                raise InvalidSettingError(
+                    f"topic {name!r} has {old.partitions} partitions; there cannot be fewer"
+                )
+            new = TopicDescription(name, old.uid, count, old.settings.with_changes(changes), old.created)
             self.files.write_atomic(os.path.join(topic.directory, TOPIC_FILE), new.encode())
             topic.mark_changed()
         return self.topic(name)
@@ -203,17 +205,22 @@ class Log:
             with self._lock:
                 if self._cleaner is None or not self._cleaner.is_alive():
                     self._cleaner = threading.Thread(
-                        target=self._compact_quietly, args=(partition,), name="hornbeam-compaction", daemon=True
+                        target=self._compact_quietly,
+                        args=(partition,),
+                        name="hornbeam-compaction",
+                        daemon=True,
                     )
                     self._cleaner.start()
 
     def compact(self, topic: str, number: int | None = None) -> list[CompactionResult]:
-        """Compact a topic's partitions (or one) now; what was done, for those no other process is at."""
+        """Compact a topic's partitions (or one) now; what was done."""
         found = self.topic(topic)
         if not found.settings.compacted:
-            raise InvalidSettingError(f"topic {topic!r} has cleanup={found.settings.cleanup!r}, not 'compact'")
+            raise InvalidSettingError(
+                f"topic {topic!r} has cleanup={found.settings.cleanup!r}, not 'compact'"
+            )
         partitions = found.partitions() if number is None else [found.partition(number)]
-        return [result for partition in partitions if (result := compact(partition)) is not None]
+        return [result for partition in partitions if (result := compact(partition, wait=True)) is not None]
 
     def apply_retention(self, topic: str) -> int:
         """Drop what a topic's settings no longer keep, without waiting for the next segment; segments dropped."""

@@ -247,7 +247,9 @@ class Partition:
         for lost_from, lost_to in ((words[at], words[at + 1]), (words[at + 2], words[at + 3])):
             if start < lost_to and lost_from < end:
                 raise StorageError(
-                    self.directory, "sync", f"records at offsets {lost_from} to {lost_to} were lost by a failed fsync"
+                    self.directory,
+                    "sync",
+                    f"records at offsets {lost_from} to {lost_to} were lost by a failed fsync",
                 )
 
     def _sync_once(self, offset: int) -> bool:
@@ -285,7 +287,11 @@ class Partition:
 
     def close(self) -> None:
         """Sync what this process appended and leave a snapshot, so that the next opening is quick."""
-        if not self._appended or self.words[words_of.DELETED] == words_of.IS_DELETED or os.getpid() != self._pid:
+        if (
+            not self._appended
+            or self.words[words_of.DELETED] == words_of.IS_DELETED
+            or os.getpid() != self._pid
+        ):
             return
         self._appended = False
         self.sync()
@@ -333,7 +339,11 @@ class Partition:
     def save_snapshot(self) -> None:
         """Write the snapshot if all it would cover is on the disk. Not being able to is no failure."""
         words, view = self.words, self.view
-        if not view.bases or words[words_of.FLUSHED_OFFSET] < view.index.next_offset or words[words_of.SUSPECT]:
+        if (
+            not view.bases
+            or words[words_of.FLUSHED_OFFSET] < view.index.next_offset
+            or words[words_of.SUSPECT]
+        ):
             return
         view.producers.expire(self.clock() - self.settings.producer_expiry_ms * 1000)
         try:

@@ -71,7 +71,9 @@ class PartitionReader:
             if found is not None:
                 return found
         raise CorruptionError(
-            segment_path(self.partition.directory, self._base), self._position, "the segment list does not settle"
+            segment_path(self.partition.directory, self._base),
+            self._position,
+            "the segment list does not settle",
         )
 
     def _check_range(self, limit: int) -> None:

@@ -69,7 +69,9 @@ class PartitionView:
             if read_segment_head(handle).uid == snapshot.index.uid:
                 if handle.size() < snapshot.index.position:
                     raise CorruptionError(
-                        handle.path, handle.size(), f"the file was {snapshot.index.position} bytes long and is cut"
+                        handle.path,
+                        handle.size(),
+                        f"the file was {snapshot.index.position} bytes long and is cut",
                     )
                 self.index, self.producers = snapshot.index, snapshot.producers
                 self.index.interval_bytes = self._interval_bytes
@@ -92,13 +94,17 @@ class PartitionView:
         if self.index.next_offset < end_offset:
             path = segment_path(self.directory, self.index.base_offset)
             raise CorruptionError(
-                path, self.index.position, f"the file ends at offset {self.index.next_offset} instead of {end_offset}"
+                path,
+                self.index.position,
+                f"the file ends at offset {self.index.next_offset} instead of {end_offset}",
             )
 
     def scan_active(self, stop_offset: int) -> None:
         """Take in headers of the segment the index is at, up to `stop_offset`."""
         handle = self.handle(self.index.base_offset)
-        for position, header in scan_headers(handle, self.index.position, self.index.next_offset, stop_offset):
+        for position, header in scan_headers(
+            handle, self.index.position, self.index.next_offset, stop_offset
+        ):
             self.take(handle, position, header)
 
     def take(self, handle: Handle, position: int, header: BatchHeader) -> None:

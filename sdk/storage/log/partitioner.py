@@ -16,9 +16,7 @@ def partition_of(key: bytes, partitions: int) -> int:
     return zlib.crc32(key) % partitions
 
 
-def group_by_partition(
-    keys: Sequence[bytes | None], partitions: int, sticky: int
-) -> list[tuple[int, Any]]:
+def group_by_partition(keys: Sequence[bytes | None], partitions: int, sticky: int) -> list[tuple[int, Any]]:
     """(partition, indexes of its records in order) for a batch; records without key go to `sticky`."""
     if None in keys:
         numbers = np.array([sticky if k is None else zlib.crc32(k) % partitions for k in keys])

@@ -91,7 +91,9 @@ class Producer:
         if acks not in ACKS:
             raise InvalidSettingError(f"acks must be one of {', '.join(ACKS)}, not {acks!r}")
         if transactional_id is not None and (acks == "none" or not idempotent):
-            raise InvalidSettingError("a transactional producer needs idempotent=True and acks 'write' or 'fsync'")
+            raise InvalidSettingError(
+                "a transactional producer needs idempotent=True and acks 'write' or 'fsync'"
+            )
         self._log = log
         self.acks = acks
         self.failed_records = 0
@@ -160,7 +162,9 @@ class Producer:
                 partition = self._sticky[topic] if key is None else zlib.crc32(key) % len(buffers)
             elif not 0 <= partition < len(buffers):
                 self._log.partition(topic, partition)  # says what is wrong
-                raise InvalidSettingError(f"partition {partition} was added after this producer's first record")
+                raise InvalidSettingError(
+                    f"partition {partition} was added after this producer's first record"
+                )
             buffer = buffers[partition]
             values = buffer.values
             if not values:
@@ -450,7 +454,9 @@ class Producer:
             base, last = partition.append(batch)
         else:
             sequence = self._sequences.get(place, 0)
-            base, last = partition.append(batch, self._producer_id, self._epoch, sequence, self._in_transaction)
+            base, last = partition.append(
+                batch, self._producer_id, self._epoch, sequence, self._in_transaction
+            )
             self._sequences[place] = advance(sequence, batch.last_offset_delta + 1)
             if self._in_transaction:
                 self._touch(place, base, last)

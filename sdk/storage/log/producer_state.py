@@ -86,15 +86,21 @@ class ProducerState:
             )
         if epoch > entry.epoch:
             if sequence > 0:
-                raise SequenceError(f"producer {producer_id}: epoch {epoch} begins with sequence {sequence}, not 0")
+                raise SequenceError(
+                    f"producer {producer_id}: epoch {epoch} begins with sequence {sequence}, not 0"
+                )
             if producer_id in self.open_transactions:
-                raise SequenceError(f"the transaction {producer_id}/{entry.epoch} before {epoch} has not ended here")
+                raise SequenceError(
+                    f"the transaction {producer_id}/{entry.epoch} before {epoch} has not ended here"
+                )
             return None
         for batch in entry.batches:
             if batch.first_sequence == sequence and batch.last_sequence == advance(sequence, count - 1):
                 return batch
         if transactional and entry.ended_epoch >= epoch:
-            raise ProducerFencedError(f"the transaction {producer_id}/{epoch} has ended; nothing can be added")
+            raise ProducerFencedError(
+                f"the transaction {producer_id}/{epoch} has ended; nothing can be added"
+            )
         if entry.batches and sequence != _NONE:
             expected = advance(entry.batches[-1].last_sequence, 1)
             if sequence != expected:
@@ -105,7 +111,9 @@ class ProducerState:
         """Refuse a marker of an older epoch than the partition has seen."""
         entry = self.entries.get(producer_id)
         if entry is not None and epoch < entry.epoch:
-            raise ProducerFencedError(f"marker of {producer_id}/{epoch}: epoch {entry.epoch} is there already")
+            raise ProducerFencedError(
+                f"marker of {producer_id}/{epoch}: epoch {entry.epoch} is there already"
+            )
 
     def apply(self, header: BatchHeader) -> None:
         """Take note of a data batch (for a control batch, see `apply_marker`)."""
@@ -150,7 +158,9 @@ class ProducerState:
     def expire(self, before: int) -> None:
         """Forget producers without an open transaction that wrote nothing since `before`."""
         for producer_id in [
-            p for p, entry in self.entries.items() if entry.last_seen < before and p not in self.open_transactions
+            p
+            for p, entry in self.entries.items()
+            if entry.last_seen < before and p not in self.open_transactions
         ]:
             del self.entries[producer_id]
 

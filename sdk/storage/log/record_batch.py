@@ -99,7 +99,9 @@ def read_header(data: Buffer, at: int, path: str, position: int) -> BatchHeader:
     if zlib.crc32(memoryview(data)[at : at + HEADER_BYTES - 4]) != header.header_crc:
         raise CorruptionError(path, position, "checksum of the batch header does not match")
     if header.version != VERSION:
-        raise FormatVersionError(f"{path} at byte {position}: batch format {header.version}; this reads {VERSION}")
+        raise FormatVersionError(
+            f"{path} at byte {position}: batch format {header.version}; this reads {VERSION}"
+        )
     return header
 
 
@@ -188,7 +190,16 @@ def encode(
     if last_offset_delta is None:
         last_offset_delta = max(count - 1, 0)
     return EncodedBatch(
-        flags, codec, count, last_offset_delta, base_timestamp, max_timestamp, crc, body_bytes, raw_bytes, parts
+        flags,
+        codec,
+        count,
+        last_offset_delta,
+        base_timestamp,
+        max_timestamp,
+        crc,
+        body_bytes,
+        raw_bytes,
+        parts,
     )
 
 
@@ -226,7 +237,9 @@ def _put_blobs(parts: list[Buffer], blobs: Sequence[bytes | None], null_flag: in
         present = [blob is not None for blob in blobs]
         for blob in blobs:
             if blob is not None and not isinstance(blob, (bytes, bytearray, memoryview)):
-                raise TypeError(f"{what} must be bytes or None, not {type(blob).__name__}: {blob!r:.80}") from None
+                raise TypeError(
+                    f"{what} must be bytes or None, not {type(blob).__name__}: {blob!r:.80}"
+                ) from None
         if not null_flag or all(present):
             raise
         flag = null_flag
@@ -314,7 +327,9 @@ class RecordBatch:
         """Offsets as an int64 array."""
         deltas = self._decoded()[1]
         if deltas is None:
-            return np.arange(self.base_offset + self.start, self.base_offset + self.header.record_count, dtype=np.int64)
+            return np.arange(
+                self.base_offset + self.start, self.base_offset + self.header.record_count, dtype=np.int64
+            )
         return deltas[self.start :].astype(np.int64) + self.base_offset
 
     def timestamps(self) -> Any:
@@ -352,7 +367,11 @@ class RecordBatch:
         """All records, in order."""
         times, deltas, _, values, headers = self._decoded()
         start, base = self.start, self.base_offset
-        numbers: Any = range(base + start, base + self.header.record_count) if deltas is None else self.offsets().tolist()
+        numbers: Any = (
+            range(base + start, base + self.header.record_count)
+            if deltas is None
+            else self.offsets().tolist()
+        )
         when: Any = repeat(self.header.base_timestamp) if times is None else times[start:].tolist()
         keys: Any = repeat(None) if self._decoded()[2] is None else self.keys()
         heads: Any = repeat(()) if headers is None else self.headers()
@@ -360,7 +379,13 @@ class RecordBatch:
             map(
                 make_record,
                 zip(
-                    repeat(self.topic), repeat(self.partition), numbers, when, keys, values.to_list(start), heads
+                    repeat(self.topic),
+                    repeat(self.partition),
+                    numbers,
+                    when,
+                    keys,
+                    values.to_list(start),
+                    heads,
                 ),
             )
         )
@@ -397,7 +422,9 @@ class RecordBatch:
             try:
                 self._columns = _decode_columns(self.header, self._raw)
             except (ValueError, OSError, struct.error) as error:
-                raise CorruptionError(self.path, self.position, f"batch body cannot be decoded: {error}") from error
+                raise CorruptionError(
+                    self.path, self.position, f"batch body cannot be decoded: {error}"
+                ) from error
         return self._columns
 
 
@@ -425,7 +452,11 @@ def _decode_columns(
     header: BatchHeader, stored: memoryview
 ) -> tuple[Any, Any, BlobColumn | None, BlobColumn, BlobColumn | None]:
     flags, count = header.flags, header.record_count
-    raw = decompress(header.codec, stored[: header.body_bytes], header.raw_body_bytes) if header.codec else stored
+    raw = (
+        decompress(header.codec, stored[: header.body_bytes], header.raw_body_bytes)
+        if header.codec
+        else stored
+    )
     body = _Body(raw)
     times = deltas = None
     if flags & TIMES_32:

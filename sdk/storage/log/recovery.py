@@ -55,7 +55,9 @@ def recover(partition: Partition) -> None:
     else:
         end = durable = start
         if hint > end:
-            raise CorruptionError(partition.directory, 0, f"all segments are missing; offset {hint} was written")
+            raise CorruptionError(
+                partition.directory, 0, f"all segments are missing; offset {hint} was written"
+            )
     words[words_of.ACTIVE_BASE] = view.index.base_offset
     words[words_of.ACTIVE_POSITION] = view.index.position
     words[words_of.SNAPSHOT_POSITION] = 0
@@ -106,7 +108,9 @@ def rewrite_suspect(partition: Partition) -> None:
                 target.write(source.pread(batch.header.bytes, position))
             position += batch.header.bytes
             offset = batch.next_offset
-        if offset < end:  # offsets are never given out twice: a batch without records takes the place of the lost
+        if (
+            offset < end
+        ):  # offsets are never given out twice: a batch without records takes the place of the lost
             _note_loss(partition, offset, end)
             target.write(encode([], last_offset_delta=end - offset - 1).stamped(offset, partition.clock()))
         target.sync()
@@ -147,7 +151,10 @@ def _settle_last_segment(partition: Partition, bases: list[int], hint: int) -> N
                     partition.files.write_atomic(path, head.encode())
                 return
             except CorruptionError:
-                if hint > bases[-1] or next_sound_header(handle, SEGMENT_HEAD_BYTES, handle.size()) is not None:
+                if (
+                    hint > bases[-1]
+                    or next_sound_header(handle, SEGMENT_HEAD_BYTES, handle.size()) is not None
+                ):
                     raise
         partition.files.unlink(path)
         partition.files.sync_dir(partition.directory)

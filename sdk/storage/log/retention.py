@@ -53,7 +53,9 @@ def _expired(partition: Partition) -> list[int]:
         if following is None or following > words[words_of.LAST_STABLE_OFFSET]:
             break
         index = view.sealed(base)[0]
-        too_old = settings.retention_ms is not None and now - index.last_append_time > settings.retention_ms * 1000
+        too_old = (
+            settings.retention_ms is not None and now - index.last_append_time > settings.retention_ms * 1000
+        )
         too_much = settings.retention_bytes is not None and total > settings.retention_bytes
         deleted = following <= words[words_of.LOG_START_OFFSET]
         if not (too_old or too_much or deleted):

@@ -69,7 +69,9 @@ class SegmentHead:
 
     def encode(self) -> bytes:
         """Its 64 bytes."""
-        head = _HEAD.pack(SEGMENT_MAGIC, SEGMENT_VERSION, 0, self.base_offset, self.uid, self.created, bytes(20))
+        head = _HEAD.pack(
+            SEGMENT_MAGIC, SEGMENT_VERSION, 0, self.base_offset, self.uid, self.created, bytes(20)
+        )
         return head + _CRC.pack(zlib.crc32(head))
 
 
@@ -82,9 +84,13 @@ def read_segment_head(handle: Handle) -> SegmentHead:
     if magic != SEGMENT_MAGIC or zlib.crc32(data[:-4]) != _CRC.unpack_from(data, SEGMENT_HEAD_BYTES - 4)[0]:
         raise CorruptionError(handle.path, 0, "not a segment head, or its checksum does not match")
     if version != SEGMENT_VERSION:
-        raise FormatVersionError(f"{handle.path}: segment format {version}; this version reads {SEGMENT_VERSION}")
+        raise FormatVersionError(
+            f"{handle.path}: segment format {version}; this version reads {SEGMENT_VERSION}"
+        )
     if os.path.basename(handle.path).partition(".")[0] not in (f"{base_offset:020d}", ""):
-        raise CorruptionError(handle.path, 0, f"the head says base offset {base_offset}, the file's name another")
+        raise CorruptionError(
+            handle.path, 0, f"the head says base offset {base_offset}, the file's name another"
+        )
     return SegmentHead(base_offset, uid, created)
 
 
@@ -108,7 +114,9 @@ def scan_headers(
             return
         if position + header.bytes > end_position:
             raise CorruptionError(
-                handle.path, position, f"a batch of {header.bytes} bytes is cut after {end_position - position}"
+                handle.path,
+                position,
+                f"a batch of {header.bytes} bytes is cut after {end_position - position}",
             )
         yield position, header
         position += header.bytes
@@ -130,7 +138,9 @@ def read_batch(handle: Handle, position: int) -> RecordBatch:
     header = read_header(handle.pread(HEADER_BYTES, position), 0, handle.path, position)
     body = handle.pread(header.bytes - HEADER_BYTES, position + HEADER_BYTES)
     if len(body) != header.bytes - HEADER_BYTES:
-        raise CorruptionError(handle.path, position, f"batch of {header.bytes} bytes is cut by the end of the file")
+        raise CorruptionError(
+            handle.path, position, f"batch of {header.bytes} bytes is cut by the end of the file"
+        )
     return RecordBatch(header, memoryview(body), handle.path, position)
 
 

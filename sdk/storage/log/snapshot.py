@@ -45,7 +45,9 @@ class Snapshot:
         if magic != SNAPSHOT_MAGIC:
             raise CorruptionError(path, 0, "not a snapshot")
         if version != SNAPSHOT_VERSION:
-            raise FormatVersionError(f"{path}: snapshot format {version}; this version reads {SNAPSHOT_VERSION}")
+            raise FormatVersionError(
+                f"{path}: snapshot format {version}; this version reads {SNAPSHOT_VERSION}"
+            )
         index, at = SparseIndex.decode(path, data, _HEAD.size)
         producers, at = ProducerState.decode(data, at)
         producers.aborted, _ = decode_aborted(data, at)

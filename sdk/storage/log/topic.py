@@ -38,7 +38,10 @@ class TopicDescription:
 
     def encode(self) -> bytes:
         """The file's bytes."""
-        fields = attrs.asdict(self, recurse=False) | {"settings": self.settings.to_json(), "format": TOPIC_FORMAT}
+        fields = attrs.asdict(self, recurse=False) | {
+            "settings": self.settings.to_json(),
+            "format": TOPIC_FORMAT,
+        }
         return seal(fields)
 
     @classmethod

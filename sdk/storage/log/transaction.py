@@ -73,7 +73,9 @@ class TransactionState:
         """Inverse of `encode`."""
         fields: dict[str, Any] = json.loads(data)
         fields["partitions"] = tuple((t, p) for t, p in fields["partitions"])
-        fields["unsettled"] = tuple((e, tuple((t, p, o) for t, p, o in where)) for e, where in fields["unsettled"])
+        fields["unsettled"] = tuple(
+            (e, tuple((t, p, o) for t, p, o in where)) for e, where in fields["unsettled"]
+        )
         return cls(**fields)
 
 
@@ -233,7 +235,9 @@ class TransactionCoordinator:
     def _checked(self, state: TransactionState) -> TransactionState:
         current = self.state(state.transactional_id)
         if current is None or current.producer_id != state.producer_id or current.owner != state.owner:
-            raise ProducerFencedError(f"transactional id {state.transactional_id!r} was taken over by another producer")
+            raise ProducerFencedError(
+                f"transactional id {state.transactional_id!r} was taken over by another producer"
+            )
         if current.epoch != state.epoch:
             raise TransactionAbortedError(
                 f"the transaction of {state.transactional_id!r} was aborted: it took longer than "
@@ -273,9 +277,7 @@ class TransactionCoordinator:
         self._write(new)
         return new
 
-    def _still_unsettled(
-        self, producer_id: int, unsettled: list[Unsettled]
-    ) -> tuple[Unsettled, ...]:
+    def _still_unsettled(self, producer_id: int, unsettled: list[Unsettled]) -> tuple[Unsettled, ...]:
         kept = []
         for at, (epoch, places) in enumerate(unsettled):
             must = at < len(unsettled) - _UNSETTLED_MAX

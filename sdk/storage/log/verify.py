@@ -52,7 +52,9 @@ class Finding:
 
     def __str__(self) -> str:
         lost = "" if self.lost_from is None else f"; lost offsets {self.lost_from} to {self.lost_to}"
-        state = "repaired" if self.repaired else "can be repaired" if self.can_repair else "cannot be repaired"
+        state = (
+            "repaired" if self.repaired else "can be repaired" if self.can_repair else "cannot be repaired"
+        )
         return f"{self.path} at byte {self.position}: {self.reason}{lost} [{state}]"
 
 
@@ -223,7 +225,9 @@ class _Verification:
                 position += batch.header.bytes
                 offset = batch.next_offset
             if following is None and offset < hint and len(report.findings) == before:
-                self._found(path, size, f"the file is cut: it ends at offset {offset}", True, (offset, hint - 1))
+                self._found(
+                    path, size, f"the file is cut: it ends at offset {offset}", True, (offset, hint - 1)
+                )
             if self.repair and len(report.findings) > before:
                 end = following if following is not None else max(offset, hint)
                 self._rewrite(handle, path, base, sound, end)
@@ -287,7 +291,10 @@ class _Verification:
                 uid, size = read_segment_head(handle).uid, handle.size()
             if index.uid == uid and index.position > size:
                 self._found(
-                    segment_path(directory, base), size, f"the file was {index.position} bytes long and is cut", True
+                    segment_path(directory, base),
+                    size,
+                    f"the file was {index.position} bytes long and is cut",
+                    True,
                 )
             elif index.uid == uid:
                 return
@@ -317,7 +324,9 @@ class _Verification:
                     return
                 if uid != snapshot.index.uid or handle.size() >= snapshot.index.position:
                     return
-                self._found(segment, handle.size(), f"the file was {snapshot.index.position} bytes long", True)
+                self._found(
+                    segment, handle.size(), f"the file was {snapshot.index.position} bytes long", True
+                )
         if self.repair:
             self.files.unlink(path)
             self.files.sync_dir(directory)
