@@ -5,7 +5,8 @@
     python examples/saved_graph.py run --graph out/pipeline.json --memory_limit=256MB
 
 The file is versioned JSON: what can be read of each step, and the user's functions pickled. `show` draws it as Mermaid.
-The runner never sees the classes that built it. Run only files that you trust: a pickle is code.
+The runner never sees the classes that built it. Run only files that you trust: a pickle is code. The command
+`hornbeam graph` does the last two as well, and checks and compares such files.
 """
 
 from __future__ import annotations

@@ -362,7 +362,10 @@ class AsMultiMap(AsSideInput):
 
 
 class Row:
-    """A value with named fields: `Row(word="king", count=3)`; the fields are attributes, in the given order."""
+    """A value with named fields: `Row(word="king", count=3)`; the fields are attributes, in the given order.
+
+    Iterates over the fields' values. Rows are equal when names, values and order are.
+    """
 
     def __init__(self, **kwargs: Any) -> None:
         self.__dict__.update(kwargs)
@@ -374,11 +377,15 @@ class Row:
     # NamedTuple's name for the same, so that either can be used where rows are read.
     _asdict = as_dict
 
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.__dict__.values())
+
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.__dict__ == other.__dict__
+        # The order of the fields is part of a row, as it is of its schema and of its encoded form.
+        return type(self) is type(other) and list(self.__dict__.items()) == list(other.__dict__.items())
 
     def __hash__(self) -> int:
-        return hash((type(self), tuple(sorted(self.__dict__.items()))))
+        return hash((type(self), *self.__dict__.items()))
 
     def __repr__(self) -> str:
         return f"Row({', '.join(f'{name}={value!r}' for name, value in self.__dict__.items())})"

@@ -14,7 +14,7 @@ from hornbeam.transforms.counting import Count, CountCombineFn, Mean, MeanCombin
 from hornbeam.transforms.defaults import CombinerWithoutDefaults
 from hornbeam.transforms.latest import Latest, LatestCombineFn
 from hornbeam.transforms.sample import AnyCombineFn, Sample, SampleCombineFn
-from hornbeam.transforms.top import Top, TopCombineFn
+from hornbeam.transforms.top import Largest, Smallest, Top, TopCombineFn
 from hornbeam.transforms.tuple_combine import SingleInputTupleCombineFn, TupleCombineFn, curry_combine_fn
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "CombinerWithoutDefaults",
     "Count",
     "CountCombineFn",
+    "Largest",
     "Latest",
     "LatestCombineFn",
     "Mean",
@@ -29,6 +30,7 @@ __all__ = [
     "Sample",
     "SampleCombineFn",
     "SingleInputTupleCombineFn",
+    "Smallest",
     "ToDict",
     "ToDictCombineFn",
     "ToList",

@@ -127,7 +127,7 @@ class Count:
 
         def expand(self, pcoll: Any) -> Any:
             """Make each element a key, then count the values of each key."""
-            pair = Map(_pair_with_none).with_input_types(T).with_output_types(Tuple[T, None])
+            pair = Map(pair_with_void).with_input_types(T).with_output_types(Tuple[T, None])
             return pcoll | "PairWithVoid" >> pair | CombinePerKey(CountCombineFn())
 
 
@@ -159,5 +159,6 @@ class Mean:
             return pcoll | CombinePerKey(MeanCombineFn())
 
 
-def _pair_with_none(element: Any) -> tuple[Any, None]:
+def pair_with_void(element: Any) -> tuple[Any, None]:
+    """The element as the key of nothing; a planner knows the step by this function's name."""
     return element, None

@@ -327,7 +327,8 @@ def _element_method(dofn: DoFn, name: str) -> MethodSignature:
     """The signature of process or process_batch; TypeError when it takes no element."""
     method = getattr(dofn, name)
     try:
-        return MethodSignature(name, method, with_element(parameters_of(method)))
+        parameters = with_element(parameters_of(method))
+        return MethodSignature(name, element_first(method), parameters)
     except TypeError as error:
         raise TypeError(f"{type(dofn).__name__}.{name} {error}.") from None
 

@@ -6,9 +6,9 @@ from typing import Any, TypeVar
 
 from hornbeam.transforms.core import DoFn, Map
 from hornbeam.transforms.ptransform import PTransform
-from hornbeam.transforms.window import TimestampedValue
+from hornbeam.transforms.window import BoundedWindow, TimestampedValue
 from hornbeam.typehints import Tuple
-from hornbeam.utils.windowed_value import WindowedValue
+from hornbeam.utils.timestamp import Timestamp as TimestampType
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -32,17 +32,16 @@ class Reify:
             return pcoll | Map(_timestamped)
 
     class Window(PTransform[Any, Any]):
-        """Emits every element as a `WindowedValue` with its timestamp, window and pane.
-
-        As always when a step emits one, what follows sees the element, in that window.
+        """Every element as (element, timestamp, window).
 
         >>> import hornbeam as beam
-        >>> ["a"] | beam.Reify.Window()
-        ['a']
+        >>> at_five = beam.Map(lambda element: TimestampedValue(element, 5))
+        >>> ["a"] | (at_five | beam.Reify.Window())
+        [('a', Timestamp(5), GlobalWindow)]
         """
 
         def expand(self, pcoll: Any) -> Any:
-            """Map every element to a WindowedValue."""
+            """Map every element to the three."""
             return pcoll | Map(_windowed)
 
     class TimestampInValue(PTransform[Any, Any]):
@@ -61,17 +60,18 @@ class Reify:
             )
 
     class WindowInValue(PTransform[Any, Any]):
-        """(key, value) pairs as (key, WindowedValue(value, timestamp, [window], pane)).
+        """(key, value) pairs as (key, (value, timestamp, window)).
 
         >>> import hornbeam as beam
-        >>> [(key, value.value, value.windows) for key, value in [("a", 1)] | beam.Reify.WindowInValue()]
-        [('a', 1, [GlobalWindow])]
+        >>> at_five = beam.Map(lambda pair: TimestampedValue(pair, 5))
+        >>> [("a", 1)] | (at_five | beam.Reify.WindowInValue())
+        [('a', (1, Timestamp(5), GlobalWindow))]
         """
 
         def expand(self, pcoll: Any) -> Any:
             """Map every pair."""
             return pcoll | Map(_value_windowed).with_input_types(Tuple[K, V]).with_output_types(
-                Tuple[K, WindowedValue]
+                Tuple[K, Tuple[V, TimestampType, BoundedWindow]]
             )
 
 
@@ -80,12 +80,9 @@ def _timestamped(element: Any, timestamp: Any = DoFn.TimestampParam) -> Timestam
 
 
 def _windowed(
-    element: Any,
-    timestamp: Any = DoFn.TimestampParam,
-    window: Any = DoFn.WindowParam,
-    pane_info: Any = DoFn.PaneInfoParam,
-) -> WindowedValue[Any]:
-    return WindowedValue(element, timestamp, [window], pane_info)
+    element: Any, timestamp: Any = DoFn.TimestampParam, window: Any = DoFn.WindowParam
+) -> tuple[Any, Any, Any]:
+    return element, timestamp, window
 
 
 def _value_timestamped(pair: tuple[Any, Any], timestamp: Any = DoFn.TimestampParam) -> tuple[Any, Any]:
@@ -94,10 +91,7 @@ def _value_timestamped(pair: tuple[Any, Any], timestamp: Any = DoFn.TimestampPar
 
 
 def _value_windowed(
-    pair: tuple[Any, Any],
-    timestamp: Any = DoFn.TimestampParam,
-    window: Any = DoFn.WindowParam,
-    pane_info: Any = DoFn.PaneInfoParam,
-) -> tuple[Any, Any]:
+    pair: tuple[Any, Any], timestamp: Any = DoFn.TimestampParam, window: Any = DoFn.WindowParam
+) -> tuple[Any, tuple[Any, Any, Any]]:
     key, value = pair
-    return key, WindowedValue(value, timestamp, [window], pane_info)
+    return key, (value, timestamp, window)

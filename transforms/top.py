@@ -92,6 +92,28 @@ class TopCombineFn(CombineFn):
         return self.best(accumulator)
 
 
+class Largest(TopCombineFn):
+    """The n greatest elements, greatest first, for use in a combine: `CombineGlobally(Largest(3))`."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__(n)
+
+    def default_label(self) -> str:
+        """`Largest(n)`."""
+        return f"Largest({self.n})"
+
+
+class Smallest(TopCombineFn):
+    """The n least elements, least first, for use in a combine: `CombineGlobally(Smallest(3))`."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__(n, reverse=True)
+
+    def default_label(self) -> str:
+        """`Smallest(n)`."""
+        return f"Smallest({self.n})"
+
+
 class Top:
     """The n greatest or least elements, as one list, best first.
 

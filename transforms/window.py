@@ -236,9 +236,9 @@ class FixedWindows(NonMergingWindowFn):
         return Duration(micros=self.size_micros)
 
     @property
-    def offset(self) -> Timestamp:
+    def offset(self) -> Duration:
         """Where a window starts, in `[0, size)`."""
-        return Timestamp(micros=self.offset_micros)
+        return Duration(micros=self.offset_micros)
 
     def assign(self, context: WindowFn.AssignContext) -> list[BoundedWindow]:
         """The window that the timestamp lies in."""
@@ -285,9 +285,9 @@ class SlidingWindows(NonMergingWindowFn):
         return Duration(micros=self.period_micros)
 
     @property
-    def offset(self) -> Timestamp:
+    def offset(self) -> Duration:
         """Where a window starts, in `[0, period)`."""
-        return Timestamp(micros=self.offset_micros)
+        return Duration(micros=self.offset_micros)
 
     def assign(self, context: WindowFn.AssignContext) -> list[BoundedWindow]:
         """The windows that the timestamp lies in, the latest first."""

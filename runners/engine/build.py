@@ -170,7 +170,7 @@ class StageBuilder:
             spec = self.grouping_spec(
                 step, folding_for(payload.fn, tuple(payload.args), dict(payload.kwargs))
             )
-            return PrecombineOperator(spec, container, receivers, bool(step.spec.get("void_key")))
+            return PrecombineOperator(spec, container, receivers, step.spec.get("void"))
         if step.urn == urns.COMBINE_GROUPED_VALUES:
             payload = cloudpickle.loads(step.payload)
             readers = self._side_inputs(step, payload.side_defaults)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from itertools import repeat
 from operator import itemgetter
 from typing import Any
@@ -11,8 +12,8 @@ import numpy as np
 from hornbeam.metrics.execution import MetricsContainer, set_current
 from hornbeam.runners.engine.bundle import Bundle, Coded, Intervals, WindowSet
 from hornbeam.runners.engine.failures import naming, note_failure
-from hornbeam.runners.engine.folding import Cell, Folding
-from hornbeam.runners.engine.keys import user_key
+from hornbeam.runners.engine.folding import Cell, CountFolding, Folding
+from hornbeam.runners.engine.keys import are_raw, user_key
 from hornbeam.runners.engine.operator import Operator, Receiver
 from hornbeam.runners.engine.pairs import GroupingSpec, Pairs, keep_stamps, refuse_non_pairs
 from hornbeam.transforms.window import TimestampCombiner
@@ -22,7 +23,9 @@ KEYS_MAX = 1 << 16
 #: Values that may pend before they are folded.
 PENDING_MAX = 1 << 16
 
-_first = itemgetter(0)
+_first, _second = itemgetter(0), itemgetter(1)
+
+_UNCHANGEABLE = frozenset({int, float, complex, bool, str, bytes, type(None)})
 
 
 class PrecombineOperator(Operator):
@@ -33,11 +36,12 @@ class PrecombineOperator(Operator):
         spec: GroupingSpec,
         container: MetricsContainer | None,
         receivers: dict[str, Receiver],
-        void_key: bool = False,
+        void: str | None = None,
     ) -> None:
         super().__init__(spec.label, container, receivers)
         self.spec = spec
-        self._void_key = void_key
+        #: Which half of every pair is None and has been left out of the elements: "key", "value" or neither.
+        self._void = void
         self._folding: Folding = spec.folding
         self._pairs = Pairs(spec)
         self._cells: dict[WindowSet, Cell] = {}
@@ -69,11 +73,11 @@ class PrecombineOperator(Operator):
             bundle = bundle.exploded()
             if not bundle.values:  # they were in no window at all
                 return
-        if self._void_key and type(bundle.windows) is tuple and not self._stamps_wanted:
-            self._fold_values(bundle)
-            return
-        if self._void_key:
-            bundle = bundle.with_values(list(zip(repeat(None), bundle.values)))
+        if self._void is not None:
+            if type(bundle.windows) is tuple and not self._stamps_wanted and self._fold_bare(bundle):
+                return
+            columns = (repeat(None), bundle.values) if self._void == "key" else (bundle.values, repeat(None))
+            bundle = bundle.with_values(list(zip(*columns)))
         pairs = self._pairs.check(bundle)
         try:
             if type(bundle.windows) is tuple:
@@ -92,14 +96,22 @@ class PrecombineOperator(Operator):
             raise
         self._count(len(pairs))
 
-    def _fold_values(self, bundle: Bundle) -> None:
+    def _fold_bare(self, bundle: Bundle) -> bool:
+        """Folds bare values, or counts bare elements; False when there is no way without pairs."""
         assert type(bundle.windows) is tuple
+        folding, values = self._folding, bundle.values
+        if self._void == "value" and not (isinstance(folding, CountFolding) and are_raw(values)):
+            return False
         try:
-            self._folding.add_values(self._cell(bundle.windows), bundle.values)
+            if self._void == "key":
+                folding.add_values(self._cell(bundle.windows), values)
+            else:
+                self._cell(bundle.windows).accumulators.update(values)
         except Exception as error:
             note_failure(error, self.label)
             raise
         self._count(len(bundle))
+        return True
 
     def _count(self, added: int) -> None:
         self._pending += added
@@ -150,9 +162,20 @@ class PrecombineOperator(Operator):
                 if stamps:
                     times = np.array([stamps[key] for key, _ in accumulated], dtype=np.int64)
                 pairs = [(user_key(key), accumulator) for key, accumulator in accumulated]
+                if len(windows) > 1 and not all(map(_cannot_change, map(_second, pairs))):
+                    # Merging may change an accumulator in place, so that each window needs its own.
+                    for window in windows[1:]:
+                        self.emit(Bundle(copy.deepcopy(pairs), times, (window,)))
+                    windows = windows[:1]
                 self.emit(Bundle(pairs, times, windows))
         finally:
             set_current(previous)
+
+
+def _cannot_change(accumulator: Any) -> bool:
+    if type(accumulator) is tuple:
+        return all(map(_cannot_change, accumulator))
+    return type(accumulator) in _UNCHANGEABLE
 
 
 class CombineValuesOperator(Operator):

@@ -7,7 +7,7 @@ in one table; every other key stands in the table as an EncodedKey, which equals
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import chain
 from operator import itemgetter
 from typing import Any
@@ -40,14 +40,19 @@ class EncodedKey:
         return f"EncodedKey({self.key!r})"
 
 
-def have_raw_keys(pairs: list[Any]) -> bool:
-    """Whether the keys of all pairs can be used as they are."""
-    kinds = set(map(type, map(_first, pairs)))
+def are_raw(keys: Iterable[Any]) -> bool:
+    """Whether all of the keys can be used as they are. `keys` must not be an iterator: it may be iterated twice."""
+    kinds = set(map(type, keys))
     if kinds <= RAW_TYPES:
         return True
     if kinds == {tuple}:
-        return set(map(type, chain.from_iterable(map(_first, pairs)))) <= RAW_TYPES
+        return set(map(type, chain.from_iterable(keys))) <= RAW_TYPES
     return False
+
+
+def have_raw_keys(pairs: list[Any]) -> bool:
+    """Whether the keys of all pairs can be used as they are."""
+    return set(map(type, map(_first, pairs))) <= RAW_TYPES or are_raw(list(map(_first, pairs)))
 
 
 def canonical_key(key: Any, encode: Callable[[Any], bytes]) -> Any:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hornbeam.graph.model import Graph
-from hornbeam.runners.planner.drop_void_keys import drop_void_keys
+from hornbeam.runners.planner.drop_voids import drop_voids
 from hornbeam.runners.planner.expand import expand
 from hornbeam.runners.planner.fuse import fuse
 from hornbeam.runners.planner.lift_combines import lift_combines
 from hornbeam.runners.planner.plan import Plan
 from hornbeam.runners.planner.prune import prune
 
-PASSES: tuple[Callable[[Plan], Plan], ...] = (expand, prune, lift_combines, drop_void_keys, fuse)
+PASSES: tuple[Callable[[Plan], Plan], ...] = (expand, prune, lift_combines, drop_voids, fuse)
 
 
 def make_plan(graph: Graph, passes: tuple[Callable[[Plan], Plan], ...] = PASSES) -> Plan:

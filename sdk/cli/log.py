@@ -56,9 +56,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
     produce = command("produce", "write lines of a file or of the input as records", json_too=False)
     produce.add_argument("topic")
-    produce.add_argument("--file", default="-", metavar="FILE", help="lines to write (.gz too); the standard input")
-    produce.add_argument("--skip", type=int, default=0, metavar="N", help="leave out the first N lines (a heading)")
-    produce.add_argument("--key-field", type=int, metavar="N", help="the key is the N-th field of the line, from 1")
+    produce.add_argument(
+        "--file", default="-", metavar="FILE", help="lines to write (.gz too); the standard input"
+    )
+    produce.add_argument(
+        "--skip", type=int, default=0, metavar="N", help="leave out the first N lines (a heading)"
+    )
+    produce.add_argument(
+        "--key-field", type=int, metavar="N", help="the key is the N-th field of the line, from 1"
+    )
     produce.add_argument("--delimiter", default=",", help="between fields; a comma")
     produce.add_argument("--partition", type=int, metavar="P", help="write to this partition only")
     produce.add_argument("--acks", choices=ACKS, default="fsync", help="what to wait for; fsync")
@@ -67,14 +73,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     consume = command("consume", "print records")
     consume.add_argument("topics", nargs="+", metavar="TOPIC")
     consume.add_argument("-f", "--follow", action="store_true", help="wait for more, as tail -f does")
-    consume.add_argument("--group", metavar="G", help="share the partitions with the group's members, keep offsets")
+    consume.add_argument(
+        "--group", metavar="G", help="share the partitions with the group's members, keep offsets"
+    )
     consume.add_argument("--partition", type=int, metavar="P", help="this partition only (without a group)")
     consume.add_argument(
         "--from", dest="start", default="beginning", metavar="WHERE",
         help="beginning, end, an offset, or a time such as 2024-05-01T12:00; without a committed offset",
     )  # fmt: skip
     consume.add_argument("-n", "--max", type=int, metavar="N", help="stop after N records")
-    consume.add_argument("--uncommitted", action="store_true", help="records of open and void transactions too")
+    consume.add_argument(
+        "--uncommitted", action="store_true", help="records of open and void transactions too"
+    )
     consume.add_argument("-q", "--quiet", action="store_true", help="count records, print none")
 
     groups = command("groups", "consumer groups with members and lag")
@@ -82,7 +92,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
     offsets = command("offsets", "committed offsets of a group")
     offsets.add_argument("group")
-    offsets.add_argument("--reset", choices=["beginning", "end", "forget"], help="change them (no member may run)")
+    offsets.add_argument(
+        "--reset", choices=["beginning", "end", "forget"], help="change them (no member may run)"
+    )
     offsets.add_argument("--topic", help="only this topic's")
 
     compact = command("compact", "remove outdated records of a compacted topic, expired ones of any other")
@@ -90,13 +102,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
     check = command("verify", "read every byte and check it")
     check.add_argument("topics", nargs="*", metavar="TOPIC")
-    check.add_argument("--repair", action="store_true", help="mend what can be mended (nobody may use the log)")
+    check.add_argument(
+        "--repair", action="store_true", help="mend what can be mended (nobody may use the log)"
+    )
 
     dump = command("dump", "the batches of a partition as they lie in the files")
     dump.add_argument("topic")
     dump.add_argument("partition", type=int)
     dump.add_argument("--records", action="store_true", help="the records of each batch too")
-    dump.add_argument("--offset", type=int, default=0, metavar="N", help="from the batch that holds this offset")
+    dump.add_argument(
+        "--offset", type=int, default=0, metavar="N", help="from the batch that holds this offset"
+    )
     dump.add_argument("-n", "--max", type=int, metavar="N", help="at most N batches")
     parser.set_defaults(run=run)
 
@@ -279,7 +295,14 @@ def _compact(args: argparse.Namespace) -> int:
         results = log.compact(args.topic) if settings.compacted else []
         dropped = log.apply_retention(args.topic) if settings.deletes else 0
     total = [sum(column) for column in zip(*(_figures(result) for result in results))] or [0] * 6
-    names = ["records_before", "records_after", "bytes_before", "bytes_after", "segments_before", "segments_after"]
+    names = [
+        "records_before",
+        "records_after",
+        "bytes_before",
+        "bytes_after",
+        "segments_before",
+        "segments_after",
+    ]
     if args.json:
         print(json.dumps(dict(zip(names, total)) | {"segments_dropped": dropped}))
     elif settings.compacted:
@@ -353,7 +376,9 @@ def _batches(partition: Partition, args: argparse.Namespace) -> Iterator[dict[st
 
 def _open(args: argparse.Namespace) -> Log:
     if not os.path.exists(os.path.join(args.directory, "format.json")):
-        raise LogError(f"{args.directory} is not a log; `hornbeam log create {args.directory} TOPIC` makes one")
+        raise LogError(
+            f"{args.directory} is not a log; `hornbeam log create {args.directory} TOPIC` makes one"
+        )
     return Log(args.directory)
 
 
@@ -383,9 +408,8 @@ def _lines(path: str, skip: int) -> Iterator[bytes]:
 
 def _chunks(lines: Iterable[bytes]) -> Iterator[list[bytes | None]]:
     iterator = iter(lines)
-    if sys.stdin.isatty():
-        yield from ([line] for line in iterator)
-    while chunk := list(itertools.islice(iterator, _LINES_AT_ONCE)):
+    size = 1 if sys.stdin.isatty() else _LINES_AT_ONCE
+    while chunk := list(itertools.islice(iterator, size)):
         yield list(chunk)
 
 
@@ -397,7 +421,9 @@ def _keys(args: argparse.Namespace, lines: Sequence[bytes | None]) -> list[bytes
     for line in lines:
         fields = (line or b"").split(delimiter)
         if not 0 <= index < len(fields):
-            raise InvalidSettingError(f"a line has {len(fields)} fields, no field {args.key_field}: {line!r:.80}")
+            raise InvalidSettingError(
+                f"a line has {len(fields)} fields, no field {args.key_field}: {line!r:.80}"
+            )
         keys.append(fields[index])
     return keys
 

@@ -37,7 +37,7 @@ def _micros_of_number(value: Any, meaning: str) -> int:
 def _text_of(name: str, whole: int, per_second: int, digits: int) -> str:
     sign = "-" if whole < 0 else ""
     seconds, rest = divmod(abs(whole), per_second)
-    fraction = f".{rest:0{digits}d}".rstrip("0") if rest else ""
+    fraction = f".{rest:0{digits}d}" if rest else ""
     return f"{name}({sign}{seconds}{fraction})"
 
 

@@ -79,7 +79,8 @@ def test_rows():
     row = beam.Row(word="king", count=3)
     assert (row.word, row.count) == ("king", 3)
     assert row == beam.Row(word="king", count=3) != beam.Row(word="king", count=4)
-    assert row == beam.Row(count=3, word="king") and hash(row) == hash(beam.Row(count=3, word="king"))
+    assert row != beam.Row(count=3, word="king") and hash(row) == hash(beam.Row(word="king", count=3))
+    assert list(row) == ["king", 3]
     assert row != {"word": "king", "count": 3}
     assert repr(row) == "Row(word='king', count=3)"
     assert row.as_dict() == row._asdict() == {"word": "king", "count": 3}

@@ -111,7 +111,7 @@ def filter_takes_truth_as_python_does(p):
 
 @case([(1, "a", 9), (2, "b", 9)])
 def map_tuple_with_an_argument(p):
-    return p | beam.Create([(1, "a"), (2, "b")]) | beam.MapTuple(lambda n, t, extra: (n, t, extra), 9)
+    return p | beam.Create([(1, "a"), (2, "b")]) | beam.MapTuple(lambda n, t, extra=0: (n, t, extra), 9)
 
 
 @case(["a", "b", "b"])

@@ -190,11 +190,7 @@ def a_hot_key_may_be_iterated_twice_also_from_disk(p):
         | beam.Create(["cold", "hot"])
         | beam.FlatMap(lambda k: ((k, v) for v in range(100_000 if k == "hot" else 1)))
     )
-    return (
-        pairs
-        | beam.GroupByKey()
-        | beam.MapTuple(lambda k, vs: (k, sum(1 for _ in vs), sum(vs) + sum(vs)))
-    )
+    return pairs | beam.GroupByKey() | beam.MapTuple(lambda k, vs: (k, sum(1 for _ in vs), sum(vs) + sum(vs)))
 
 
 # CoGroupByKey
@@ -222,7 +218,12 @@ def co_group_by_key_of_a_tuple(p):
     )
 
 
-@case([At(("a", {"l": [1], "r": [10]}), 9.999999, (0, 10)), At(("a", {"l": [], "r": [11]}), 19.999999, (10, 20))])
+@case(
+    [
+        At(("a", {"l": [1], "r": [10]}), 9.999999, (0, 10)),
+        At(("a", {"l": [], "r": [11]}), 19.999999, (10, 20)),
+    ]
+)
 def co_group_by_key_in_windows(p):
     left = in_time(p, (("a", 1), 1), label="l") | "wl" >> beam.WindowInto(FixedWindows(10))
     right = in_time(p, (("a", 10), 2), (("a", 11), 12), label="r") | "wr" >> beam.WindowInto(FixedWindows(10))

@@ -17,7 +17,9 @@ def create_of_nothing(p):
 
 @case([1, 1.5, "a", b"b", None, True, (1, "x"), [1, [2]], {"k": 1}, frozenset({1}), 1 + 2j])
 def create_of_values_of_every_kind(p):
-    return p | beam.Create([1, 1.5, "a", b"b", None, True, (1, "x"), [1, [2]], {"k": 1}, frozenset({1}), 1 + 2j])
+    return p | beam.Create(
+        [1, 1.5, "a", b"b", None, True, (1, "x"), [1, [2]], {"k": 1}, frozenset({1}), 1 + 2j]
+    )
 
 
 @case([("a", 1), ("b", 2)])
@@ -40,9 +42,9 @@ def create_without_reshuffle(p):
     return p | beam.Create([1, 2], reshuffle=False)
 
 
-@case([At(TimestampedValue(1, 5), BEGINNING)])
-def create_does_not_unwrap_timestamped_values(p):
-    return p | beam.Create([TimestampedValue(1, 5)], reshuffle=False)
+@case([At(1, 5, GLOBAL), At(2, 0.5, GLOBAL)])
+def create_of_timestamped_values(p):
+    return p | beam.Create([TimestampedValue(1, 5), TimestampedValue(2, 0.5)])
 
 
 @case(list(range(3000)))
@@ -90,7 +92,10 @@ def flatten_of_different_stages(p):
 @case([1, 2, 10, 20])
 def flatten_of_a_diamond(p):
     numbers = p | beam.Create([1, 2])
-    return (numbers | "a" >> beam.Map(lambda x: x), numbers | "b" >> beam.Map(lambda x: x * 10)) | beam.Flatten()
+    return (
+        numbers | "a" >> beam.Map(lambda x: x),
+        numbers | "b" >> beam.Map(lambda x: x * 10),
+    ) | beam.Flatten()
 
 
 @case([1, 2, ("sum", 3)])

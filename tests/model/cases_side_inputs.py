@@ -1,7 +1,5 @@
 """Cases: side inputs of every view, empty, with defaults, windowed, shared, and from the same source."""
 
-# ruff: noqa: B008 (a parameter of a DoFn is asked for in its default)
-
 from __future__ import annotations
 
 from model.table import At, case, in_time
@@ -42,17 +40,13 @@ def as_iter(p):
 
 @case([6, 6])
 def as_iter_may_be_iterated_twice(p):
-    return (
-        p | beam.Create([1, 2]) | beam.Map(lambda x, s: min(sum(s), sum(s)), AsIter(side(p, 1, 2, 3)))
-    )
+    return p | beam.Create([1, 2]) | beam.Map(lambda x, s: min(sum(s), sum(s)), AsIter(side(p, 1, 2, 3)))
 
 
 @case([(1, "list", 3)])
 def as_list(p):
     return (
-        p
-        | beam.Create([1])
-        | beam.Map(lambda x, s: (x, type(s).__name__, len(s)), AsList(side(p, 1, 1, 2)))
+        p | beam.Create([1]) | beam.Map(lambda x, s: (x, type(s).__name__, len(s)), AsList(side(p, 1, 1, 2)))
     )
 
 
@@ -110,7 +104,9 @@ def a_flat_map_with_a_side_input(p):
 
 @case([("a", 1, 10)])
 def a_map_tuple_with_a_side_input(p):
-    return p | beam.Create([("a", 1)]) | beam.MapTuple(lambda k, v, s: (k, v, s), AsSingleton(side(p, 10)))
+    return (
+        p | beam.Create([("a", 1)]) | beam.MapTuple(lambda k, v, s=None: (k, v, s), AsSingleton(side(p, 10)))
+    )
 
 
 class Joins(beam.DoFn):
@@ -161,7 +157,7 @@ def a_side_input_of_a_step_with_a_side_input(p):
     total = numbers | "total" >> beam.CombineGlobally(sum)
     described = total | "describe" >> beam.Map(lambda t, s: (t, sorted(s)), AsList(numbers))
     count = numbers | "count" >> beam.combiners.Count.Globally()
-    return described | "add" >> beam.MapTuple(lambda t, s, n: (t, s, n), AsSingleton(count))
+    return described | "add" >> beam.MapTuple(lambda t, s, n=0: (t, s, n), AsSingleton(count))
 
 
 @case([1, 2, 3, 103, 104, 105])
@@ -204,8 +200,8 @@ def a_global_side_input_is_seen_by_every_window(p):
 
 @case([(1, [0, 1, 2]), (7, [0, 1, 2]), (11, [10])])
 def a_side_input_of_larger_windows(p):
-    sides = (
-        in_time(p, (0, 0), (1, 1), (2, 9), (10, 10), label="sides") | "w" >> beam.WindowInto(FixedWindows(10))
+    sides = in_time(p, (0, 0), (1, 1), (2, 9), (10, 10), label="sides") | "w" >> beam.WindowInto(
+        FixedWindows(10)
     )
     main = in_time(p, (1, 1), (7, 7), (11, 11)) | beam.WindowInto(FixedWindows(5))
     return main | beam.Map(lambda x, s: (x, sorted(s)), AsList(sides))
@@ -249,16 +245,6 @@ def a_main_input_rewindowed_globally_sees_a_global_side_input(p):
     return main | beam.Map(lambda x, s: (x, s), AsSingleton(side(p, 11)))
 
 
-@case([("k", 130)])
-def a_combine_per_key_with_a_side_input(p):
-    def scaled(values, factor):
-        return sum(values) * factor
-
-    return (
-        p | beam.Create([("k", 6), ("k", 7)]) | beam.CombinePerKey(scaled, AsSingleton(side(p, 10)))
-    )
-
-
 class ScaledSum(beam.CombineFn):
     def create_accumulator(self, factor):
         return 0
@@ -271,6 +257,16 @@ class ScaledSum(beam.CombineFn):
 
     def extract_output(self, accumulator, factor):
         return accumulator
+
+
+@case([("k", 130)])
+def a_combine_per_key_with_a_side_input(p):
+    return p | beam.Create([("k", 6), ("k", 7)]) | beam.CombinePerKey(ScaledSum(), AsSingleton(side(p, 10)))
+
+
+@case([130])
+def a_combine_globally_with_a_side_input(p):
+    return p | beam.Create([6, 7]) | beam.CombineGlobally(ScaledSum(), AsSingleton(side(p, 10)))
 
 
 @case([At(20, 9.999999, (0, 10)), At(600, 19.999999, (10, 20))])

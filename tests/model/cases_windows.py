@@ -172,7 +172,13 @@ def a_window_function_may_give_no_window(p):
 # Sessions
 
 
-@case([At(("a", [1, 2]), 13.999999, (1, 14)), At(("a", [3]), 34.999999, (25, 35)), At(("b", [4]), 11.999999, (2, 12))])
+@case(
+    [
+        At(("a", [1, 2]), 13.999999, (1, 14)),
+        At(("a", [3]), 34.999999, (25, 35)),
+        At(("b", [4]), 11.999999, (2, 12)),
+    ]
+)
 def sessions_are_by_key(p):
     pairs = [(("a", 1), 1), (("a", 2), 4), (("a", 3), 25), (("b", 4), 2)]
     return grouped(in_time(p, *pairs) | beam.WindowInto(Sessions(10)))
@@ -297,7 +303,13 @@ def combined_at(p, combiner, windowfn, how):
     return grouped(windowed) if how == "group" else windowed | beam.CombinePerKey(sum)
 
 
-@case([At(("a", [1, 2, 3]), 9.999999, (0, 10)), At(("b", [4]), 9.999999, (0, 10)), At(("a", [5]), 19.999999, (10, 20))])
+@case(
+    [
+        At(("a", [1, 2, 3]), 9.999999, (0, 10)),
+        At(("b", [4]), 9.999999, (0, 10)),
+        At(("a", [5]), 19.999999, (10, 20)),
+    ]
+)
 def grouping_output_at_end_of_window(p):
     return combined_at(p, TimestampCombiner.OUTPUT_AT_EOW, FixedWindows(10), "group")
 

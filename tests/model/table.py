@@ -182,5 +182,5 @@ def grouped(pairs: Any, label: str = "group") -> Any:
     return (
         pairs
         | label >> beam.GroupByKey()
-        | f"{label}/sort" >> beam.MapTuple(lambda key, values: (key, sorted(values, key=repr)))
+        | f"{label}/sort" >> beam.MapTuple(lambda key, values: (key, sorted(values)))
     )

@@ -246,3 +246,23 @@ def test_ten_thousand_partitions_open_lazily(tmp_path: Path) -> None:
         found = [PartitionReader(log.partition("t", n), 0).read()[0].values() for n in range(0, 10_000, 400)]
         assert found == [[b"%d" % n] for n in range(0, 10_000, 400)]
         assert log.partition("t", 9_999).end_offset == 0
+
+
+def test_segments_roll_by_age_also_when_records_keep_coming(tmp_path: Path) -> None:
+    now = [1_000_000_000]
+    with Log(tmp_path / "log", clock=lambda: now[0]) as log:
+        log.create_topic("t", segment_ms=1000)
+        for _ in range(10):
+            log.partition("t", 0).append(encode([b"x"]))
+            now[0] += 300_000
+        assert log.partition("t", 0).view.bases == [0, 4, 8]
+
+
+def test_expired_records_go_although_nothing_new_comes(tmp_path: Path) -> None:
+    now = [1_000_000_000]
+    with Log(tmp_path / "log", clock=lambda: now[0]) as log:
+        log.create_topic("t", retention_ms=1000)
+        log.partition("t", 0).append(encode([b"x"]))
+        now[0] += 2_000_000
+        assert log.apply_retention("t") == 1 and read(log) == []
+        assert log.partition("t", 0).append(encode([b"y"])) == (1, 1)

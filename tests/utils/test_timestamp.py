@@ -48,11 +48,11 @@ def test_micros(made: Timestamp | Duration, micros: int) -> None:
     ("value", "text"),
     [
         (Timestamp(5), "Timestamp(5)"),
-        (Timestamp(1.5), "Timestamp(1.5)"),
-        (Timestamp(-1.5), "Timestamp(-1.5)"),
+        (Timestamp(1.5), "Timestamp(1.500000)"),
+        (Timestamp(-1.5), "Timestamp(-1.500000)"),
         (Timestamp(micros=-1), "Timestamp(-0.000001)"),
         (Timestamp(1, 123_456_789, 9), "Timestamp(1.123456789)"),
-        (Duration(0.25), "Duration(0.25)"),
+        (Duration(0.25), "Duration(0.250000)"),
         (Duration(-60), "Duration(-60)"),
     ],
 )

@@ -61,7 +61,7 @@ ASSIGNMENTS = [
     (FixedWindows(10, 13), 3, [(3, 13)]),
     (FixedWindows(10, -7), 3, [(3, 13)]),
     (FixedWindows(0.5), 0.75, [(0.5, 1)]),
-    (FixedWindows(Duration(10), Timestamp(3)), Timestamp(2), [(-7, 3)]),
+    (FixedWindows(Duration(10), Duration(3)), Timestamp(2), [(-7, 3)]),
     (SlidingWindows(10, 5), 12, [(10, 20), (5, 15)]),
     (SlidingWindows(10, 5), 10, [(10, 20), (5, 15)]),
     (SlidingWindows(10, 5), -1, [(-5, 5), (-10, 0)]),
@@ -159,9 +159,9 @@ def test_lengths_must_be_positive(make: Any) -> None:
 
 def test_window_functions_show_what_they_were_given() -> None:
     fixed = FixedWindows(10, 13)
-    assert (fixed.size, fixed.offset) == (Duration(10), Timestamp(3))
+    assert (fixed.size, fixed.offset) == (Duration(10), Duration(3))
     sliding = SlidingWindows(10, 4, 5)
-    assert (sliding.size, sliding.period, sliding.offset) == (Duration(10), Duration(4), Timestamp(1))
+    assert (sliding.size, sliding.period, sliding.offset) == (Duration(10), Duration(4), Duration(1))
     assert Sessions(7.5).gap_size == Duration(7.5)
     assert (fixed.is_merging(), GlobalWindows().is_merging(), Sessions(1).is_merging()) == (
         False,

@@ -77,3 +77,7 @@ class ForkedError(LogError):
 
 class FormatVersionError(LogError):
     """The files are of a newer format than this version of hornbeam reads."""
+
+
+class UnsettledError(LogError):
+    """A partition's files are being swapped; look again. Only modules of the log see it."""

@@ -23,7 +23,7 @@ from hornbeam.storage.errors import CorruptionError, MissingFileError, StorageEr
 from hornbeam.storage.files import Files, Handle
 from hornbeam.storage.log import recovery
 from hornbeam.storage.log import shared_words as words_of
-from hornbeam.storage.log.errors import ForkedError, RecordTooLargeError, TopicDeletedError
+from hornbeam.storage.log.errors import ForkedError, RecordTooLargeError, TopicDeletedError, UnsettledError
 from hornbeam.storage.log.open_files import OpenFiles
 from hornbeam.storage.log.partition_view import PartitionView
 from hornbeam.storage.log.producer_state import MARKER, MARKER_ABORT, MARKER_COMMIT
@@ -132,18 +132,21 @@ class Partition:
         return self.words[words_of.FLUSHED_OFFSET]
 
     def ensure_open(self) -> None:
-        """Recover the partition if nobody did in this session."""
-        if self.words[words_of.DELETED] == words_of.IS_DELETED:
+        """Recover the partition if nobody did in this session; wait for a swap of files to end (or end it, if
+        its process died). Not to be called with `view_lock` held."""
+        words = self.words
+        if words[words_of.DELETED] == words_of.IS_DELETED:
             raise TopicDeletedError(f"topic {self.topic!r} was deleted")
-        if self.words[words_of.SESSION] != self.session:
+        if words[words_of.SESSION] != self.session or words[words_of.GENERATION] & 1:
             with self.section():
                 pass
 
     def refreshed_view(self) -> PartitionView:
         """The view with the segments as they are now; call and use it with `view_lock` held."""
+        words = self.words
         for _ in range(_SETTLE_TRIES):
-            generation = self.words[words_of.GENERATION]
-            if generation & 1:
+            generation = words[words_of.GENERATION]
+            if generation & 1 or words[words_of.SESSION] != self.session:
                 time.sleep(0.0005)
                 continue
             if self.view.generation == generation:
@@ -151,11 +154,9 @@ class Partition:
             try:
                 self.view.load(generation)
             except (MissingFileError, CorruptionError):
-                if self.words[words_of.GENERATION] == generation:
-                    self.view.generation = -1
+                if words[words_of.GENERATION] == generation:
                     raise
-        with self.section():
-            return self.view
+        raise UnsettledError(f"the files of {self.topic}-{self.number} are being replaced")
 
     # The append section
 
@@ -416,8 +417,7 @@ class Partition:
             return
         old = (
             settings.segment_ms is not None
-            and len(index.offsets)
-            and self.clock() - index.last_append_time > settings.segment_ms * 1000
+            and self.clock() - index.first_append_time > settings.segment_ms * 1000
         )
         if old or index.position + size > settings.segment_bytes:
             self.roll()

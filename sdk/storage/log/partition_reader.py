@@ -9,7 +9,7 @@ from __future__ import annotations
 from hornbeam.storage.errors import CorruptionError, MissingFileError
 from hornbeam.storage.files import Handle
 from hornbeam.storage.log import shared_words as words_of
-from hornbeam.storage.log.errors import OffsetOutOfRangeError
+from hornbeam.storage.log.errors import OffsetOutOfRangeError, UnsettledError
 from hornbeam.storage.log.partition import Partition
 from hornbeam.storage.log.record_batch import HEADER_BYTES, BatchHeader, RecordBatch, read_header
 from hornbeam.storage.log.segment import (
@@ -59,6 +59,9 @@ class PartitionReader:
                     continue
                 generation, offset = self._generation, self.offset
                 found = self._read_segment(limit, max_bytes)
+            except UnsettledError:
+                self.partition.ensure_open()
+                continue
             except (CorruptionError, MissingFileError):
                 if self.partition.words[words_of.GENERATION] != self._generation:
                     continue

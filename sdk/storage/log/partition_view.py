@@ -47,8 +47,10 @@ class PartitionView:
         self.index = SparseIndex.empty(0, 0, interval_bytes)
         self.producers = ProducerState()
         self._sealed: OrderedDict[int, tuple[SparseIndex, list[AbortedTransaction]]] = OrderedDict()
-        self._aborted_of: tuple[int, int, int] | None = None
-        self._aborted: dict[int, list[AbortedTransaction]] = {}
+        self._aborted: dict[int, list[tuple[int, int]]] = {}
+        self._aborted_for = -1
+        self._aborted_from = 0
+        self._aborted_active = 0
 
     def load(self, generation: int, bases: list[int] | None = None) -> None:
         """Forget everything; start at the snapshot, or with the first segment."""
@@ -62,7 +64,7 @@ class PartitionView:
     def _load(self, bases: list[int] | None) -> None:
         self.bases = list_segments(self._files, self.directory) if bases is None else bases
         self._sealed.clear()
-        self._aborted_of = None
+        self._aborted_for = -1
         snapshot = load_snapshot(self._files, self.directory)
         if snapshot is not None and snapshot.index.base_offset in self.bases:
             handle = self.handle(snapshot.index.base_offset)
@@ -128,7 +130,7 @@ class PartitionView:
         self.bases = [base for base in self.bases if base not in group[1:]]
         for base in group:
             self._sealed.pop(base, None)
-        self._aborted_of = None
+        self._aborted_for = -1
 
     def handle(self, base_offset: int) -> Handle:
         """A handle to read a segment with."""
@@ -192,18 +194,25 @@ class PartitionView:
         return index, aborted
 
     def is_aborted(self, producer_id: int, offset: int, from_base: int) -> bool:
-        """Whether that producer's transactional record at `offset`, in the segment `from_base`, is void."""
-        key = (self.index.base_offset, len(self.producers.aborted), from_base)
-        if self._aborted_of != key:
+        """Whether that producer's transactional record at `offset`, in the segment `from_base`, is void. The view is
+        caught up with all decided transactions."""
+        if self._aborted_for != self.generation or from_base < self._aborted_from:
             self._aborted = {}
             for base in self.bases:
                 if from_base <= base < self.index.base_offset:
-                    for aborted in self.sealed(base)[1]:
-                        self._aborted.setdefault(aborted.producer_id, []).append(aborted)
-            for aborted in self.producers.aborted:
-                self._aborted.setdefault(aborted.producer_id, []).append(aborted)
-            self._aborted_of = key
-        return any(a.first_offset <= offset <= a.last_offset for a in self._aborted.get(producer_id, ()))
+                    self._note_aborted(self.sealed(base)[1])
+            self._aborted_for, self._aborted_from, self._aborted_active = self.generation, from_base, 0
+        self._note_aborted(self.producers.aborted[self._aborted_active :])
+        self._aborted_active = len(self.producers.aborted)
+        transactions = self._aborted.get(producer_id, [])
+        at = bisect_right(transactions, (offset, _NO_STOP)) - 1
+        return at >= 0 and offset <= transactions[at][1]
+
+    def _note_aborted(self, aborted: list[AbortedTransaction]) -> None:
+        for transaction in aborted:
+            self._aborted.setdefault(transaction.producer_id, []).append(
+                (transaction.first_offset, transaction.last_offset)
+            )
 
     def _begin(self, base_offset: int) -> None:
         uid = read_segment_head(self.handle(base_offset)).uid

@@ -6,6 +6,7 @@ Readers that hold a dropped segment open finish it; the next read finds the offs
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 
 from hornbeam.storage.errors import MissingFileError
 from hornbeam.storage.log import shared_words as words_of
@@ -16,6 +17,9 @@ from hornbeam.storage.log.segment import index_path, segment_path
 def apply_retention(partition: Partition) -> int:
     """Drop what the topic's settings no longer keep; how many segments. Nothing above the last stable offset."""
     with partition.section():
+        index, keep_ms = partition.view.index, partition.settings.retention_ms
+        if keep_ms is not None and index.records and _age_ms(partition, index.last_append_time) > keep_ms:
+            partition.roll()  # so that it can go too; comes back here
         doomed = _expired(partition)
         for base in doomed:
             drop_first_segment(partition, base)
@@ -41,23 +45,26 @@ def drop_first_segment(partition: Partition, base: int) -> None:
     words[words_of.BUSY] = 0
 
 
+def _age_ms(partition: Partition, appended: int) -> float:
+    return (partition.clock() - appended) / 1000
+
+
 def _expired(partition: Partition) -> list[int]:
     view, settings, words = partition.view, partition.settings, partition.words
-    sealed = view.bases[:-1]
+    if settings.retention_ms is None and settings.retention_bytes is None and not words[words_of.LOG_START_OFFSET]:
+        return []
+    sizes = {base: partition.files.size(segment_path(partition.directory, base)) for base in view.bases}
+    total = sum(sizes.values())
     doomed: list[int] = []
-    sizes = {base: view.sealed(base)[0].position for base in sealed}
-    total = sum(sizes.values()) + view.index.position
-    now = partition.clock()
-    for base in sealed:
-        following = view.following(base)
-        if following is None or following > words[words_of.LAST_STABLE_OFFSET]:
+    for base, following in pairwise(view.bases):
+        if following > words[words_of.LAST_STABLE_OFFSET]:
             break
-        index = view.sealed(base)[0]
-        too_old = (
-            settings.retention_ms is not None and now - index.last_append_time > settings.retention_ms * 1000
-        )
         too_much = settings.retention_bytes is not None and total > settings.retention_bytes
         deleted = following <= words[words_of.LOG_START_OFFSET]
+        too_old = (
+            settings.retention_ms is not None
+            and _age_ms(partition, view.sealed(base)[0].last_append_time) > settings.retention_ms
+        )
         if not (too_old or too_much or deleted):
             break
         doomed.append(base)

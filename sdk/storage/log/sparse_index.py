@@ -23,7 +23,7 @@ from hornbeam.storage.log.segment import SEGMENT_HEAD_BYTES
 INDEX_MAGIC = b"HBLOGIDX"
 INDEX_VERSION = 1
 NO_TIME = -(1 << 63)
-_HEAD = struct.Struct("<8sIIqQQqqqqI")
+_HEAD = struct.Struct("<8sIIqQQqqqqqI")
 _CRC = struct.Struct("<I")
 
 
@@ -37,6 +37,7 @@ class SparseIndex:
     next_offset: int
     position: int = SEGMENT_HEAD_BYTES
     max_timestamp: int = NO_TIME
+    first_append_time: int = 0
     last_append_time: int = 0
     records: int = 0
     offsets: array[int] = attrs.Factory(lambda: array("q"))
@@ -56,6 +57,8 @@ class SparseIndex:
             self.times.append(self.max_timestamp)
         if header.record_count and not header.is_control and header.max_timestamp > self.max_timestamp:
             self.max_timestamp = header.max_timestamp
+        if self.position == SEGMENT_HEAD_BYTES:
+            self.first_append_time = header.append_time
         self.last_append_time = max(self.last_append_time, header.append_time)
         self.records += header.record_count
         self.position = position + header.bytes
@@ -85,7 +88,8 @@ class SparseIndex:
         """Totals and entries as bytes, without checksum (a part of other files)."""
         head = _HEAD.pack(
             INDEX_MAGIC, INDEX_VERSION, self.interval_bytes, self.base_offset, self.uid, self.position,
-            self.next_offset, self.max_timestamp, self.last_append_time, self.records, len(self.offsets),
+            self.next_offset, self.max_timestamp, self.first_append_time, self.last_append_time, self.records,
+            len(self.offsets),
         )  # fmt: skip
         return head + self.offsets.tobytes() + self.positions.tobytes() + self.times.tobytes()
 
@@ -93,7 +97,7 @@ class SparseIndex:
     def decode(cls, path: str, data: bytes, at: int) -> tuple[SparseIndex, int]:
         """Inverse of `encode`, from data[at:]; also where it ends."""
         try:
-            magic, version, interval, base, uid, position, next_offset, newest, appended, records, count = (
+            magic, version, interval, base, uid, position, next_offset, newest, first, last, records, count = (
                 _HEAD.unpack_from(data, at)
             )
         except struct.error as error:
@@ -102,7 +106,7 @@ class SparseIndex:
             raise CorruptionError(path, at, "not an index")
         if version != INDEX_VERSION:
             raise FormatVersionError(f"{path}: index format {version}; this version reads {INDEX_VERSION}")
-        index = cls(base, uid, interval, next_offset, position, newest, appended, records)
+        index = cls(base, uid, interval, next_offset, position, newest, first, last, records)
         at += _HEAD.size
         for column in (index.offsets, index.positions, index.times):
             column.frombytes(data[at : at + 8 * count])
