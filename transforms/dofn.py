@@ -264,7 +264,7 @@ class CallableDoFn(DoFn):
 
 def refuse_async(fn: Any, name: str) -> None:
     """TypeError for an async function: nothing would await what it returns."""
-    called = fn if inspect.isroutine(fn) or isinstance(fn, functools.partial) else getattr(fn, "__call__", fn)
+    called = fn if inspect.isroutine(fn) or isinstance(fn, functools.partial) else type(fn).__call__
     if inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called):
         raise TypeError(
             f"{name} is an async function, whose results nothing would await. Use an ordinary function that calls "

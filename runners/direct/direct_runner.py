@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hornbeam.graph import urns
+from hornbeam.error import DataError, PipelineError
 from hornbeam.graph.model import Graph
 from hornbeam.graph.validate import validate
 from hornbeam.metrics.execution import MetricsRegistry
@@ -16,6 +18,10 @@ from hornbeam.runners.engine.spill import TemporarySpace
 from hornbeam.runners.planner import make_plan
 from hornbeam.runners.runner import PipelineResult, PipelineRunner, PipelineState
 from hornbeam.utils.run_end import run_scope
+
+
+#: What our own frames say nothing about: Ctrl-C, files and disks, and what is the author's to change.
+_OF_NO_FRAME_OF_OURS = (KeyboardInterrupt, OSError, DataError, PipelineError)
 
 
 class DirectRunner(PipelineRunner):
@@ -35,12 +41,14 @@ class DirectRunner(PipelineRunner):
         try:
             RuntimeValueProvider.set_runtime_options(direct.get_all_options(display_warnings=False))
             with run_scope(), collector.relaxed():
-                plan = make_plan(graph)
+                # Bundles of a stated size are of that size behind every reshuffle too, and so behind every Create.
+                cut_before = frozenset({urns.RESHUFFLE}) if direct.bundle_size else frozenset()
+                plan = make_plan(graph, cut_before=cut_before)
                 Execution(
                     plan, space, direct.memory_limit_bytes(), direct.bundle_size, registry, progress
                 ).run()
         except BaseException as error:
-            if getattr(error, "hornbeam_failure", None) is not None:
+            if getattr(error, "hornbeam_failure", None) is not None or isinstance(error, _OF_NO_FRAME_OF_OURS):
                 error.with_traceback(user_frames(error.__traceback__))
             raise
         finally:

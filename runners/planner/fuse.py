@@ -79,7 +79,7 @@ def fuse(plan: Plan) -> Plan:
             source = stage_of[producers[pc]]
             if step.urn in GROUPING_URNS:
                 stages.put_after(stage, source)
-            elif not stages.merge(stage, source):
+            elif step.urn in plan.cut_before or not stages.merge(stage, source):
                 stages.put_after(stage, source)
                 spooled.add(pc)
     return attrs.evolve(plan, stages=_in_order(plan, stages, stage_of), spooled=frozenset(spooled))

@@ -15,9 +15,13 @@ from hornbeam.runners.planner.prune import prune
 PASSES: tuple[Callable[[Plan], Plan], ...] = (expand, prune, lift_combines, drop_voids, fuse)
 
 
-def make_plan(graph: Graph, passes: tuple[Callable[[Plan], Plan], ...] = PASSES) -> Plan:
-    """The plan of a valid graph."""
-    plan = Plan(graph, {})
+def make_plan(
+    graph: Graph,
+    passes: tuple[Callable[[Plan], Plan], ...] = PASSES,
+    cut_before: frozenset[str] = frozenset(),
+) -> Plan:
+    """The plan of a valid graph. Steps of the URNs in `cut_before` begin stages."""
+    plan = Plan(graph, {}, cut_before=cut_before)
     for apply in passes:
         plan = apply(plan)
     return plan

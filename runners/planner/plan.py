@@ -39,6 +39,8 @@ class Plan:
     steps: Mapping[str, Transform]
     stages: tuple[Stage, ...] = ()
     spooled: frozenset[str] = frozenset()
+    #: URNs of steps that begin a stage of their own, so that what they get is cut into bundles anew.
+    cut_before: frozenset[str] = frozenset()
 
     def producers(self) -> dict[str, str]:
         """For each pcollection, the step that makes it."""

@@ -79,3 +79,13 @@ def test_damage_sets_the_exit_status(tmp_path: Path, capsys: pytest.CaptureFixtu
     out = capsys.readouterr().out
     assert str(segment) in out and "at byte 64" in out
     assert hornbeam("verify", str(directory), "--repair") == 0
+
+
+def test_the_guide_runs(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "log.md").read_text(encoding="utf-8")
+    names: dict[str, object] = {}
+    for block in text.split("```python\n")[1:]:
+        exec(block.split("```")[0].replace("/var/lib/app/log", str(tmp_path / "log")), names)
+    with Log(tmp_path / "log") as log:
+        assert len(list(Consumer(log, "invoices").read_available())) == 3
+        assert sum(offset for offset in Consumer(log, group="invoicing").committed().values()) == 3

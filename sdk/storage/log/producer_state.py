@@ -122,9 +122,7 @@ class ProducerState:
         entry = self.entries.get(header.producer_id)
         if entry is None:
             entry = self.entries[header.producer_id] = ProducerEntry(header.producer_epoch)
-        if header.producer_epoch > entry.epoch:
-            entry.epoch = header.producer_epoch
-            entry.batches.clear()
+        self._begin_epoch(entry, header)
         entry.last_seen = header.append_time
         if header.base_sequence >= 0:
             last = advance(header.base_sequence, header.last_offset_delta)
@@ -140,7 +138,9 @@ class ProducerState:
         entry = self.entries.get(header.producer_id)
         if entry is None:
             entry = self.entries[header.producer_id] = ProducerEntry(header.producer_epoch)
-        if header.producer_epoch > entry.epoch:
+        if committed:
+            self._begin_epoch(entry, header)
+        elif header.producer_epoch > entry.epoch:
             entry.epoch = header.producer_epoch
             entry.batches.clear()
         if first_offset >= 0:
@@ -150,6 +150,15 @@ class ProducerState:
         self.open_transactions.pop(header.producer_id, None)
         if not committed and first_offset >= 0:
             self.aborted.append(AbortedTransaction(header.producer_id, first_offset, header.base_offset))
+
+    def _begin_epoch(self, entry: ProducerEntry, header: BatchHeader) -> None:
+        if header.producer_epoch <= entry.epoch:
+            return
+        entry.epoch = header.producer_epoch
+        entry.batches.clear()
+        first = self.open_transactions.pop(header.producer_id, _NONE)
+        if first >= 0:  # its end marker was lost (damage, repaired): what may be void is not shown
+            self.aborted.append(AbortedTransaction(header.producer_id, first, header.base_offset - 1))
 
     def last_stable_offset(self, end_offset: int) -> int:
         """First offset of the oldest open transaction; `end_offset` when none is open."""

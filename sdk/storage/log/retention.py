@@ -18,12 +18,14 @@ def apply_retention(partition: Partition) -> int:
     """Drop what the topic's settings no longer keep; how many segments. Nothing above the last stable offset."""
     with partition.section():
         index, keep_ms = partition.view.index, partition.settings.retention_ms
+        before = len(partition.view.bases)
         if keep_ms is not None and index.records and _age_ms(partition, index.last_append_time) > keep_ms:
+            before += 1
             partition.roll()  # so that it can go too; comes back here
         doomed = _expired(partition)
         for base in doomed:
             drop_first_segment(partition, base)
-        return len(doomed)
+        return before - len(partition.view.bases)
 
 
 def drop_first_segment(partition: Partition, base: int) -> None:

@@ -7,6 +7,7 @@ kept, unsound ones are left out and their offsets reported as lost; indexes and 
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 
 import attrs
 
@@ -15,6 +16,7 @@ from hornbeam.storage.files import OS_FILES, Files, Handle
 from hornbeam.storage.log import shared_words as words_of
 from hornbeam.storage.log.errors import FormatVersionError, LogError
 from hornbeam.storage.log.group import GroupState
+from hornbeam.storage.log.producer_state import MARKER, MARKER_COMMIT, ProducerState
 from hornbeam.storage.log.record_batch import RecordBatch, encode
 from hornbeam.storage.log.recovery import REWRITE_SUFFIX
 from hornbeam.storage.log.sealed_json import unseal
@@ -27,15 +29,17 @@ from hornbeam.storage.log.segment import (
     next_sound_header,
     read_batch,
     read_segment_head,
+    scan_headers,
     segment_path,
 )
 from hornbeam.storage.log.shared_words import SLOT_BYTES, SlotWords
 from hornbeam.storage.log.snapshot import Snapshot, snapshot_path
-from hornbeam.storage.log.sparse_index import decode_index_file
+from hornbeam.storage.log.sparse_index import SparseIndex, decode_index_file, encode_index_file
 from hornbeam.storage.log.topic import STATE_FILE, TOPIC_FILE, TopicDescription
 
 _KNOWN_SUFFIXES = (".log", ".index", ".tmp", ".clean", REWRITE_SUFFIX)
 _KNOWN_NAMES = ("snapshot", "start")
+INDEX_INTERVAL_BYTES = 65536
 
 
 @attrs.frozen
@@ -165,12 +169,15 @@ class _Verification:
         hint = 0 if words is None else words.flushed_hint()
         bases = list_segments(self.files, directory)
         end = self._start_file(directory)
+        before = len(self.report.findings)
         for at, base in enumerate(bases):
             following = bases[at + 1] if at + 1 < len(bases) else None
             end = self._segment(directory, base, following, hint)
             if following is not None:
                 self._index(directory, base)
         self._snapshot(directory, bases)
+        if self.repair and len(self.report.findings) > before:
+            self._index_anew(directory, bases)
         if self.repair and words is not None:
             words[words_of.SESSION] = 0
             words[words_of.FLUSHED_OFFSET] = words[words_of.FLUSHED_CHECK] = 0
@@ -304,6 +311,22 @@ class _Verification:
         if self.repair:
             self.files.unlink(path)
             self.files.sync_dir(directory)
+
+    def _index_anew(self, directory: str, bases: list[int]) -> None:
+        """Write all indexes from one pass: a transaction whose end marker was lost counts as aborted."""
+        state = ProducerState()
+        for base, following in pairwise(bases):
+            state.aborted = []
+            with self.files.open_read(segment_path(directory, base)) as handle:
+                index = SparseIndex.empty(base, read_segment_head(handle).uid, INDEX_INTERVAL_BYTES)
+                for position, header in scan_headers(handle, SEGMENT_HEAD_BYTES, base, following):
+                    index.add(position, header)
+                    if header.is_control:
+                        _, kind, first = MARKER.unpack(read_batch(handle, position).values()[0] or b"")
+                        state.apply_marker(header, kind == MARKER_COMMIT, first)
+                    else:
+                        state.apply(header)
+            self.files.write_atomic(index_path(directory, base), encode_index_file(index, state.aborted))
 
     def _snapshot(self, directory: str, bases: list[int]) -> None:
         path = snapshot_path(directory)
