@@ -11,7 +11,13 @@ from typing import Any
 from hornbeam.io.compression import ending_of
 from hornbeam.transforms.window import BoundedWindow, GlobalWindow
 
-__all__ = ["FileNaming", "default_file_naming", "destination_prefix_naming", "single_file_naming"]
+__all__ = [
+    "FileNaming",
+    "default_file_naming",
+    "destination_prefix_naming",
+    "prefix_naming",
+    "single_file_naming",
+]
 
 FileNaming = Callable[[BoundedWindow, Any, int | None, int | None, str | None, Any], str]
 
@@ -66,6 +72,11 @@ def destination_prefix_naming(suffix: Any = None) -> FileNaming:
         return _name(window, shard_index, total_shards, compression, str(destination), _value(suffix))
 
     return naming
+
+
+def prefix_naming(prefix: Any) -> FileNaming:
+    """As `default_file_naming`, without a suffix."""
+    return default_file_naming(prefix)
 
 
 def single_file_naming(prefix: Any, suffix: Any = None) -> FileNaming:

@@ -8,7 +8,12 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from hornbeam.io.compression import CompressionTypes
-from hornbeam.io.file_naming import default_file_naming, destination_prefix_naming, single_file_naming
+from hornbeam.io.file_naming import (
+    default_file_naming,
+    destination_prefix_naming,
+    prefix_naming,
+    single_file_naming,
+)
 from hornbeam.io.file_writes import FileMetadata, FileResult, FileSink, TextSink, WriteToFiles
 from hornbeam.io.filesystem import BeamIOError
 from hornbeam.io.filesystem import FileMetadata as MatchedFile
@@ -31,6 +36,7 @@ __all__ = [
     "WriteToFiles",
     "default_file_naming",
     "destination_prefix_naming",
+    "prefix_naming",
     "single_file_naming",
 ]
 

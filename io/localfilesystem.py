@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import shutil
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
 
@@ -132,6 +133,7 @@ class LocalFileSystem(FileSystem):
 
         def rename_one(source: str, destination: str) -> None:
             _make_parent(destination)
+            _refuse_special(destination)
             try:
                 os.replace(source, destination)
             except OSError as error:
@@ -201,6 +203,18 @@ def _scan(directory: str) -> list[os.DirEntry[str]]:
         return []
     except OSError as error:
         raise file_error("list", directory, error) from error
+
+
+def _refuse_special(path: str) -> None:
+    """FileExistsError where a device, pipe or socket would be replaced by a file: `/dev/null` must stay what it is."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise FileExistsError(
+            errno.EEXIST, "is a device, pipe or socket, which a file must not replace", path
+        )
 
 
 def _make_parent(path: str) -> None:

@@ -33,6 +33,10 @@ _KNOWN = {
 }
 
 
+#: Beam's runners for engines elsewhere.
+_ELSEWHERE = frozenset({"dataflow", "testdataflow", "flink", "portable", "spark", "samza", "dask", "ray"})
+
+
 class PipelineState:
     """The states of a job, with Beam's names."""
 
@@ -130,6 +134,11 @@ def _load(name: str) -> Any:
                 ) from error
     if "." in name:
         return _import(name)
+    if lowered.removesuffix("runner") in _ELSEWHERE:
+        raise ValueError(
+            f"Unknown runner {name!r}: it hands pipelines to another engine, which this version of hornbeam cannot do "
+            "yet. Use DirectRunner."
+        )
     known = sorted({"DirectRunner", *entries})
     close = difflib.get_close_matches(name, known, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""

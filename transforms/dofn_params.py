@@ -51,11 +51,19 @@ class WatermarkEstimatorParam(DoFnParam):
         self.watermark_estimator_provider = watermark_estimator_provider
 
 
+def _name_of(spec: Any, param: str, kind: str) -> str:
+    """The spec's name. Told by its class's name, or a base's: the specs' module imports this one."""
+    if not any(base.__name__ == kind for base in type(spec).__mro__):
+        raise ValueError(f"DoFn.{param} needs a {kind}; it got {spec!r} of type {type(spec).__name__}.")
+    name: str = spec.name
+    return name
+
+
 class StateParam(DoFnParam):
     """The state cell of the element's key and window that a StateSpec describes."""
 
     def __init__(self, state_spec: StateSpec) -> None:
-        super().__init__(f"StateParam({state_spec.name})", "state")
+        super().__init__(f"StateParam({_name_of(state_spec, 'StateParam', 'StateSpec')})", "state")
         self.state_spec = state_spec
 
 
@@ -63,7 +71,7 @@ class TimerParam(DoFnParam):
     """The timer of the element's key and window that a TimerSpec describes."""
 
     def __init__(self, timer_spec: TimerSpec) -> None:
-        super().__init__(f"TimerParam({timer_spec.name})", "timer")
+        super().__init__(f"TimerParam({_name_of(timer_spec, 'TimerParam', 'TimerSpec')})", "timer")
         self.timer_spec = timer_spec
 
 

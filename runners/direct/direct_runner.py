@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from hornbeam.graph import urns
 from hornbeam.error import DataError, PipelineError
+from hornbeam.graph import urns
 from hornbeam.graph.model import Graph
 from hornbeam.graph.validate import validate
 from hornbeam.metrics.execution import MetricsRegistry
@@ -15,10 +15,10 @@ from hornbeam.runners.direct.progress import Progress
 from hornbeam.runners.engine import collector
 from hornbeam.runners.engine.failures import user_frames
 from hornbeam.runners.engine.spill import TemporarySpace
+from hornbeam.runners.engine.support import refuse_unsupported
 from hornbeam.runners.planner import make_plan
 from hornbeam.runners.runner import PipelineResult, PipelineRunner, PipelineState
 from hornbeam.utils.run_end import run_scope
-
 
 #: What our own frames say nothing about: Ctrl-C, files and disks, and what is the author's to change.
 _OF_NO_FRAME_OF_OURS = (KeyboardInterrupt, OSError, DataError, PipelineError)
@@ -44,11 +44,14 @@ class DirectRunner(PipelineRunner):
                 # Bundles of a stated size are of that size behind every reshuffle too, and so behind every Create.
                 cut_before = frozenset({urns.RESHUFFLE}) if direct.bundle_size else frozenset()
                 plan = make_plan(graph, cut_before=cut_before)
+                refuse_unsupported(plan)
                 Execution(
                     plan, space, direct.memory_limit_bytes(), direct.bundle_size, registry, progress
                 ).run()
         except BaseException as error:
-            if getattr(error, "hornbeam_failure", None) is not None or isinstance(error, _OF_NO_FRAME_OF_OURS):
+            if getattr(error, "hornbeam_failure", None) is not None or isinstance(
+                error, _OF_NO_FRAME_OF_OURS
+            ):
                 error.with_traceback(user_frames(error.__traceback__))
             raise
         finally:

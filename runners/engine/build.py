@@ -13,7 +13,7 @@ import attrs
 import cloudpickle
 
 from hornbeam.coders.coders import Coder, coder_from_function
-from hornbeam.error import NotSupportedError, PipelineError
+from hornbeam.error import PipelineError
 from hornbeam.graph import urns
 from hornbeam.graph.model import Graph, Transform
 from hornbeam.metrics.execution import MetricsContainer
@@ -183,10 +183,6 @@ class StageBuilder:
     ) -> Operator:
         payload = cloudpickle.loads(step.payload)
         signature = payload.dofn.signature()
-        if signature.is_stateful:
-            raise NotSupportedError(
-                f"step {step.label!r} uses state or timers, which this version's runners do not have yet"
-            )
         args, kwargs = tuple(payload.args), dict(payload.kwargs)
         readers = self._side_inputs(step, payload.side_defaults)
         window_fn = self.window_fn(step.outputs["out"]) if "out" in step.outputs else GlobalWindows()
@@ -239,8 +235,6 @@ class StageBuilder:
         """What a grouping, or a precombine before one, needs to know."""
         source = next(iter(step.main_inputs().values()))
         windowing = self.graph.windowings[self.graph.pcollections[source].windowing]
-        if windowing.trigger.get("type") != "default":
-            refuse_trigger(step.label, windowing.trigger)
         label = step.label.removesuffix("/Precombine")  # the planner's own step is the author's to the author
         return GroupingSpec(
             label,
@@ -273,20 +267,6 @@ class StageBuilder:
             return encode[0](key)
 
         return encode_key
-
-
-def refuse_trigger(label: str, trigger: Mapping[str, Any]) -> None:
-    """Bounded data fires once, at the end of the window; a trigger that would fire otherwise is refused."""
-    kinds_that_agree = ("after_watermark", "repeatedly")
-    inner = trigger
-    while inner.get("type") == "repeatedly":
-        inner = inner["underlying"]
-    if inner.get("type") in (*kinds_that_agree, "default") and not inner.get("early"):
-        return
-    raise NotSupportedError(
-        f"step {label!r} groups under the trigger {trigger.get('type')!r}; this version's runners fire windows once, "
-        "when they end (DefaultTrigger, or AfterWatermark without early firings)"
-    )
 
 
 class HandOn(Operator):

@@ -52,6 +52,8 @@ class Folding:
     gathers = False
     #: Whether outputs depend on what the values are, and not only on how many there are.
     looks_at_values = True
+    #: Which input the values that are being added came from, where there are several.
+    place = 0
     #: Whether values wait in `pending` until `compact` folds them.
     pends = True
 
@@ -138,7 +140,6 @@ class JoinFolding(Folding):
 
     def __init__(self, inputs: int, tags: list[Any] | None) -> None:
         self._tags = tags
-        self.place = 0
         places = range(inputs)
         # Most joins have two inputs, and a cell makes one of these for every key.
         self._new_parts: Any = (lambda: ([], [])) if inputs == 2 else (lambda: [[] for _ in places])

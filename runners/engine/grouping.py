@@ -23,7 +23,7 @@ from hornbeam.runners.engine.failures import naming, note_failure
 from hornbeam.runners.engine.folding import Cell, JoinFolding
 from hornbeam.runners.engine.operator import Receiver
 from hornbeam.runners.engine.pairs import GroupingSpec, Pairs, keep_stamps, refuse_non_pairs
-from hornbeam.runners.engine.partitioned import PartitionedCells
+from hornbeam.runners.engine.partitioned import GatheredPairs, PartitionedCells
 from hornbeam.runners.engine.sizes import mean_size
 from hornbeam.runners.engine.spill import TemporarySpace
 from hornbeam.transforms.window import TimestampCombiner
@@ -47,6 +47,7 @@ class GroupingOperator:
         self._pending = 0
         self._value_bytes = 0
         self._spilled: PartitionedCells | None = None
+        self._raw: GatheredPairs = {}
         self._fired = -END_OF_TIME_MICROS * 2
         self._stamps_wanted = spec.timestamp_combiner != TimestampCombiner.OUTPUT_AT_EOW
 
@@ -72,6 +73,9 @@ class GroupingOperator:
         pairs = self._pairs.check(bundle)
         windows = bundle.windows
         try:
+            if self._straight_to_disk and type(windows) is tuple:
+                self._gather_for_disk(windows, pairs)
+                return
             if type(windows) is tuple:
                 if windows:
                     cell = self._cell(windows)
@@ -88,6 +92,28 @@ class GroupingOperator:
             raise
         with naming(self.spec.label):
             self._account(bundle, pairs)
+
+    @property
+    def _straight_to_disk(self) -> bool:
+        """Whether pairs need not become cells first: they will go to disk anyway, and are only gathered."""
+        return self._spilled is not None and self.folding.gathers and not self._stamps_wanted
+
+    def _gather_for_disk(self, windows: WindowSet, pairs: list[tuple[Any, Any]]) -> None:
+        if not windows:
+            return
+        self._raw.setdefault((windows, self.folding.place), []).extend(pairs)
+        self._pending += len(pairs)
+        self._value_bytes += len(pairs) * mean_size(pairs)
+        if self._pending >= PENDING_MAX or self._value_bytes > self._limit // 4:
+            self._write_raw()
+
+    def _write_raw(self) -> None:
+        raw, self._raw = self._raw, {}
+        self._pending = self._value_bytes = 0
+        if raw:
+            assert self._spilled is not None
+            with naming(self.spec.label):
+                self._spilled.write_pairs(raw)
 
     def _cell(self, windows: WindowSet) -> Cell:
         cell = self._cells.get(windows)
@@ -159,6 +185,7 @@ class GroupingOperator:
         if self._spilled is not None:
             if watermark < END_OF_TIME_MICROS:
                 return  # spilled windows wait for the end; they are read once, partition by partition
+            self._write_raw()
             if self._cells:
                 self._spill()
             spilled, self._spilled = self._spilled, None

@@ -46,7 +46,14 @@ def micros_column(stamps: list[Any]) -> Micros:
             return np.array([stamp.micros for stamp in stamps], dtype=np.int64)
     except OverflowError:
         pass
-    return np.array([micros_of(stamp) for stamp in stamps], dtype=np.int64)
+    micros = [micros_of(stamp) for stamp in stamps]
+    try:
+        return np.array(micros, dtype=np.int64)
+    except OverflowError:
+        worst = max(stamps, key=lambda stamp: abs(micros_of(stamp)))
+        raise ValueError(
+            f"timestamp {worst!r} lies outside of the time that there is (about 292,000 years)"
+        ) from None
 
 
 def shared_or_column(stamps: Micros) -> int | Micros:
@@ -141,7 +148,7 @@ class Outputs:
                 windows = assigned if type(assigned) is tuple else assigned.to_list()[0]  # type: ignore[union-attr]
             column = columns.setdefault(tag, ([], [], [], []))
             for entries, entry in zip(column, (value, stamp, windows, pane)):
-                entries.extend([entry] * times)  # type: ignore[attr-defined]
+                entries.extend([entry] * times)
         return columns
 
     def _warn(self, tag: str) -> None:

@@ -1,6 +1,7 @@
 """Cells on disk, split by the hash of their keys, for groupings that outgrow memory.
 
-Each spill writes one block a partition: a list of (windows, pending, accumulators, stamps). Reading takes a
+Each spill writes one block a partition: a list of (windows, pending, accumulators, stamps), or, once a grouping is known
+to outgrow memory and only gathers, of (windows, input, pairs), which saves it from building cells. Reading takes a
 partition at a time; one that is still too large is split again with another hash, and after LEVELS_MAX splits its
 keys are taken to be large each by itself: gathered values then stay on disk and are iterated from there.
 """
@@ -22,7 +23,13 @@ LEVELS_MAX = 3
 _EXPANSION = 6
 _VALUES_A_BLOCK = 4096
 
-Record = tuple[WindowSet, dict[Any, Any], dict[Any, Any], dict[Any, int]]
+#: (windows, pending, accumulators, stamps), or (windows, input, pairs).
+Record = tuple[Any, ...]
+#: Pairs by the windows they are in and the input they came from.
+GatheredPairs = dict[tuple[WindowSet, int], list[tuple[Any, Any]]]
+#: Spreads the hashes of ints, which are the ints themselves.
+_PRIME = 1_000_003
+_PLACE_BITS = PARTITIONS.bit_length() - 1
 
 
 class PartitionedCells:
@@ -44,20 +51,36 @@ class PartitionedCells:
             if part:
                 file.append(part)
 
+    def write_pairs(self, gathered: GatheredPairs) -> None:
+        """Writes pairs that only have to be gathered."""
+        parts: list[list[Record]] = [[] for _ in self._files]
+        shift, mask = self._level * _PLACE_BITS, PARTITIONS - 1
+        for (windows, input_), pairs in gathered.items():
+            split: list[list[tuple[Any, Any]]] = [[] for _ in self._files]
+            appends = [part.append for part in split]
+            for pair in pairs:
+                appends[(hash(pair[0]) % _PRIME >> shift) & mask](pair)
+            for part, own in zip(parts, split):
+                if own:
+                    part.append((windows, input_, own))
+        for file, part in zip(self._files, parts):
+            if part:
+                file.append(part)
+
     def _split(self, windows: WindowSet, cell: Cell, parts: list[list[Record]]) -> None:
         records: list[Record] = [(windows, {}, {}, {}) for _ in parts]
         place = self._place
         for column, mapping in ((1, cell.pending), (2, cell.accumulators), (3, cell.stamps)):
             for key, value in mapping.items():
-                records[place(key)][column][key] = value  # type: ignore[index, assignment]
+                records[place(key)][column][key] = value
             mapping.clear()
         for part, record in zip(parts, records):
             if record[1] or record[2]:
                 part.append(record)
 
     def _place(self, key: Any) -> int:
-        # Salted by the level, or splitting a partition again would put all of it into one file.
-        return hash((self._level, key)) % PARTITIONS
+        # Each level looks at other bits, or splitting a partition again would put all of it into one file.
+        return (hash(key) % _PRIME >> self._level * _PLACE_BITS) & (PARTITIONS - 1)
 
     def read(self) -> Iterator[dict[WindowSet, Cell]]:
         """The cells of one partition after the other; each file is deleted once it was used."""
@@ -82,11 +105,15 @@ class PartitionedCells:
         return cells
 
     def _absorb(self, cells: dict[WindowSet, Cell], record: Record) -> None:
-        windows, pending, accumulators, stamps = record
         folding = self._spec.folding
-        cell = cells.get(windows)
+        cell = cells.get(record[0])
         if cell is None:
-            cell = cells[windows] = folding.new_cell()
+            cell = cells[record[0]] = folding.new_cell()
+        if len(record) == 3:
+            folding.place = record[1]
+            folding.add(cell, record[2])
+            return
+        _, pending, accumulators, stamps = record
         other = folding.new_cell()
         other.pending.update(pending)
         other.accumulators.update(accumulators)
@@ -107,7 +134,10 @@ class PartitionedCells:
         values = SpillFile(self._space, "values")
         places: dict[tuple[WindowSet, Any], tuple[list[int], int]] = {}
         cells: dict[WindowSet, Cell] = {}
-        for windows, pending, _, stamps in _records(file):
+        for record in _records(file):
+            one: dict[WindowSet, Cell] = {}
+            self._absorb(one, record)
+            windows, pending, stamps = record[0], one[record[0]].pending, one[record[0]].stamps
             cell = cells.setdefault(windows, Cell({}, {}))
             merge_stamps(self._spec, cell.stamps, stamps)
             for key, gathered in pending.items():

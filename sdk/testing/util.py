@@ -24,6 +24,7 @@ __all__ = [
     "BeamAssertException",
     "TestWindowedValue",
     "assert_that",
+    "contains_in_any_order",
     "equal_to",
     "equal_to_approx",
     "equal_to_per_window",
@@ -202,6 +203,38 @@ def equal_to_per_window(expected_window_to_elements: Mapping[BoundedWindow, Iter
     The expected elements are plain, or TestWindowedValues to compare timestamps and panes too.
     """
     return _EqualToPerWindow(expected_window_to_elements)
+
+
+class _InAnyOrder:
+    """What `contains_in_any_order` makes; equal to any iterable of the same elements."""
+
+    def __init__(self, elements: Iterable[Any]) -> None:
+        self.elements = list(elements)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, _InAnyOrder):
+            other = other.elements
+        if not isinstance(other, Iterable):
+            return NotImplemented
+        left = list(self.elements)
+        for element in other:
+            if element not in left:
+                return False
+            left.remove(element)
+        return not left
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"in any order: {self.elements!r}"
+
+
+def contains_in_any_order(iterable: Iterable[Any]) -> Any:
+    """A value that is equal to every iterable with these elements, each as often, in any order.
+
+    For groups inside the expected elements: `equal_to([("k", contains_in_any_order([1, 2]))])`.
+    """
+    return _InAnyOrder(iterable)
 
 
 def is_empty() -> Matcher:

@@ -163,6 +163,7 @@ def test_group_by_key_refuses_what_is_no_pair(options):
             | beam.Create([0, 1])
             | beam.Map(lambda x: ("a", x) if x else 5).with_output_types(Any)
             | "group" >> beam.GroupByKey()
+            | beam.Values()
         )
 
 
@@ -172,7 +173,13 @@ class Unordered:
 
 def test_a_key_without_a_deterministic_encoding_is_refused(options):
     with pytest.raises((TypeError, ValueError), match="Unordered"), beam.Pipeline(options=options) as p:
-        p | beam.Create([1]) | beam.Map(lambda x: (Unordered(), x)) | "group" >> beam.GroupByKey()
+        (
+            p
+            | beam.Create([1])
+            | beam.Map(lambda x: (Unordered(), x))
+            | "group" >> beam.GroupByKey()
+            | beam.Values()
+        )
 
 
 def test_two_elements_for_a_singleton_are_refused(options):

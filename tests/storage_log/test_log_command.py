@@ -39,7 +39,12 @@ def test_a_tour(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert hornbeam("consume", directory, "t", "--from", "3", "--json") == 0
     records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert all(record["offset"] >= 3 for record in records)
-    for words in (["compact", "t"], ["dump", "t", "0", "--records"], ["verify"], ["verify", "--repair", "--json"]):
+    for words in (
+        ["compact", "t"],
+        ["dump", "t", "0", "--records"],
+        ["verify"],
+        ["verify", "--repair", "--json"],
+    ):
         assert hornbeam(words[0], directory, *words[1:]) == 0
     assert '"sound": true' in capsys.readouterr().out
 
@@ -56,7 +61,9 @@ def test_mistakes_are_explained(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "no topic 'u'" in capsys.readouterr().err
 
 
-def test_offsets_are_not_reset_under_a_running_member(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_offsets_are_not_reset_under_a_running_member(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with Log(tmp_path / "log") as log:
         log.create_topic("t")
         member = Consumer(log, "t", group="g")

@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,9 @@ def test_old_files_can_be_opened() -> None:
 
 
 def test_every_byte_matters(tmp_path: Path) -> None:
-    damage_and_repair(tmp_path, int(os.environ.get("HORNBEAM_SEED", "4")), int(os.environ.get("HORNBEAM_DAMAGES", "60")))
+    damage_and_repair(
+        tmp_path, int(os.environ.get("HORNBEAM_SEED", "4")), int(os.environ.get("HORNBEAM_DAMAGES", "60"))
+    )
 
 
 def damage_and_repair(tmp_path: Path, seed: int, rounds: int) -> None:
@@ -269,3 +272,22 @@ def test_expired_records_go_although_nothing_new_comes(tmp_path: Path) -> None:
         now[0] += 2_000_000
         assert log.apply_retention("t") == 1 and read(log) == []
         assert log.partition("t", 0).append(encode([b"y"])) == (1, 1)
+
+
+def test_verify_beside_writers_finds_nothing(tmp_path: Path) -> None:
+    with Log(tmp_path / "log") as log:
+        log.create_topic("t", segment_bytes=4000, retention_bytes=20000)
+        stop = threading.Event()
+
+        def write() -> None:
+            while not stop.is_set():
+                log.partition("t", 0).append(encode([b"x" * 300] * 3))
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            for _ in range(10):
+                assert verify(tmp_path / "log").findings == []
+        finally:
+            stop.set()
+            writer.join()

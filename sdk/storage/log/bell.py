@@ -21,6 +21,9 @@ _WAIT_BITSET = 9
 _WAKE_BITSET = 10
 _EVERYBODY = 0x7FFFFFFF
 _SLICE_S = 0.5
+EVERYTHING = 0xFFFFFFFF
+EVERY_TOPIC = 0x7FFFFFFF
+SYNC_BIT = 1 << 31  # rung when an fsync is done
 
 
 class _Timespec(ctypes.Structure):
@@ -28,8 +31,8 @@ class _Timespec(ctypes.Structure):
 
 
 def topic_bit(topic: str) -> int:
-    """The bit of the set that stands for a topic (shared with one in 32 of the others)."""
-    return 1 << (zlib.crc32(topic.encode()) & 31)
+    """The bit of the set that stands for a topic (shared with one in 31 of the others)."""
+    return 1 << (zlib.crc32(topic.encode()) % 31)
 
 
 class Bell:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 
-from hornbeam.storage.log.bell import topic_bit
+from hornbeam.storage.log.bell import EVERY_TOPIC, topic_bit
 from hornbeam.storage.log.errors import (
     ClosedError,
     InvalidSettingError,
@@ -454,4 +454,4 @@ class Consumer:
         for topic, _ in self._readers:
             self._bits |= topic_bit(topic)
         if self._member is not None:
-            self._bits = 0xFFFFFFFF
+            self._bits = EVERY_TOPIC

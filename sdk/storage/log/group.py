@@ -24,6 +24,7 @@ import attrs
 from hornbeam.storage.errors import CorruptionError, LockTimeoutError, MissingFileError
 from hornbeam.storage.files import Lock
 from hornbeam.storage.log.assignment import ASSIGNORS, Place
+from hornbeam.storage.log.bell import EVERY_TOPIC
 from hornbeam.storage.log.errors import InvalidSettingError, LogError, MemberFencedError, UnknownTopicError
 from hornbeam.storage.log.log import Log
 from hornbeam.storage.log.sealed_json import seal, unseal
@@ -306,7 +307,7 @@ class GroupMember:
     def _save(self, state: GroupState) -> None:
         self._files.save(state)
         self._words[0] = self._words[0] + 1
-        self._log.bell.ring(0xFFFFFFFF)
+        self._log.bell.ring(EVERY_TOPIC)
 
     def _forget(self) -> None:
         if self._life is not None:

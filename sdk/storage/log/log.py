@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from hornbeam.storage.errors import LockTimeoutError, MissingFileError, StorageError
 from hornbeam.storage.files import OS_FILES, Files
-from hornbeam.storage.log.bell import Bell, topic_bit
+from hornbeam.storage.log.bell import EVERYTHING, Bell
 from hornbeam.storage.log.compaction import CompactionResult, compact
 from hornbeam.storage.log.errors import (
     ClosedError,
@@ -35,13 +35,12 @@ from hornbeam.storage.log.partition import Partition, now_micros
 from hornbeam.storage.log.retention import apply_retention
 from hornbeam.storage.log.sealed_json import seal, unseal
 from hornbeam.storage.log.settings import TopicSettings
-from hornbeam.storage.log.shared_words import LOG_SESSION
+from hornbeam.storage.log.shared_words import LOG_SESSION, SHARED_BYTES
 from hornbeam.storage.log.topic import TOPIC_FILE, Topic, TopicDescription
 
 LOG_FORMAT = 1
 COMPACT_AT_SEGMENTS = 4
 T = TypeVar("T")
-_SHARED_BYTES = 256
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 
 
@@ -70,7 +69,7 @@ class Log:
         files.mkdir(self._topics_directory)
         self._check_format()
         self._words = (
-            files.map_shared(os.path.join(self.directory, "shared"), _SHARED_BYTES).cast("B").cast("Q")
+            files.map_shared(os.path.join(self.directory, "shared"), SHARED_BYTES).cast("B").cast("Q")
         )
         self.bell = Bell(self._words)
         self._join_session()
@@ -188,14 +187,9 @@ class Log:
             self._topics.pop(name, None)
             self.open_files.clear()
             self._remove_tree(gone)
-        self.bell.ring(0xFFFFFFFF)
+        self.bell.ring(EVERYTHING)
 
     # For the other modules of this package
-
-    def ringer(self, topic: str) -> Callable[[], None]:
-        """A function that wakes consumers of the topic."""
-        bits, ring = topic_bit(topic), self.bell.ring
-        return lambda: ring(bits)
 
     def after_roll(self, partition: Partition) -> None:
         """What is done each time a segment is sealed: retention at once, compaction in the background."""
@@ -261,15 +255,20 @@ class Log:
             self._open_lock.release()
 
     def _join_session(self) -> None:
+        """Begin a session if nobody has the log open, else join the one that runs."""
         path = os.path.join(self.directory, "open.lock")
-        try:
-            with self.files.lock(path, exclusive=True, timeout=0):
-                self._words[LOG_SESSION] = int.from_bytes(os.urandom(7), "little") | 1
-                self._remove_half_made()
-        except LockTimeoutError:
-            pass
-        self._open_lock = self.files.lock(path, exclusive=False)
-        self.session = int(self._words[LOG_SESSION])
+        while True:
+            try:
+                with self.files.lock(path, exclusive=True, timeout=0):
+                    self._words[LOG_SESSION] = int.from_bytes(os.urandom(7), "little") | 1
+                    self._remove_half_made()
+            except LockTimeoutError:
+                pass
+            self._open_lock = self.files.lock(path, exclusive=False)
+            self.session = int(self._words[LOG_SESSION])
+            if self.session:
+                return
+            self._open_lock.release()
 
     def _check_format(self) -> None:
         path = os.path.join(self.directory, "format.json")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from hornbeam.storage.log import shared_words as words_of
+from hornbeam.storage.log.bell import EVERY_TOPIC
 from hornbeam.storage.log.log import Log
 from hornbeam.storage.log.partition import Partition
 from hornbeam.storage.log.partition_reader import PartitionReader
@@ -70,7 +71,7 @@ class OffsetStore:
             seen = self._log.bell.value()
             if self._coordinator.resolve(partition) or time.monotonic() > deadline:
                 break
-            self._log.bell.wait(seen, 0xFFFFFFFF, 0.05)
+            self._log.bell.wait(seen, EVERY_TOPIC, 0.05)
         with self._mutex:
             self._catch_up(partition)
             return dict(self._offsets.get(group, {}))

@@ -19,10 +19,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from hornbeam.storage.errors import CorruptionError, MissingFileError, StorageError
+from hornbeam.storage.errors import CorruptionError, LockTimeoutError, MissingFileError, StorageError
 from hornbeam.storage.files import Files, Handle
 from hornbeam.storage.log import recovery
 from hornbeam.storage.log import shared_words as words_of
+from hornbeam.storage.log.bell import SYNC_BIT, Bell, topic_bit
 from hornbeam.storage.log.errors import ForkedError, RecordTooLargeError, TopicDeletedError, UnsettledError
 from hornbeam.storage.log.open_files import OpenFiles
 from hornbeam.storage.log.partition_view import PartitionView
@@ -46,6 +47,7 @@ SNAPSHOT_EVERY_BYTES = 16 << 20
 MARKER_BYTES_MAX = 128
 START_NAME = "start"
 _SETTLE_TRIES = 200
+_SYNC_WAIT_S = 0.02  # a process that dies while it syncs wakes nobody
 
 
 def now_micros() -> int:
@@ -66,7 +68,7 @@ class Partition:
         settings: TopicSettings,
         words: SlotWords,
         session: int,
-        on_append: Callable[[], None],
+        bell: Bell,
         clock: Callable[[], int] = now_micros,
     ) -> None:
         self.files = files
@@ -88,7 +90,8 @@ class Partition:
         self._mutex = threading.RLock()
         self._sync_mutex = threading.Lock()
         self._in_section = False
-        self._on_append = on_append
+        self._bell = bell
+        self._bits = topic_bit(topic)
         self._pid = os.getpid()
         self._appended = False
 
@@ -202,7 +205,7 @@ class Partition:
                 if repeat is not None:
                     return repeat.base_offset, repeat.last_offset
             header = self._write(batch, producer_id, epoch, sequence, TRANSACTIONAL if transactional else 0)
-        self._on_append()
+        self._bell.ring(self._bits)
         return header.base_offset, header.last_offset
 
     def append_marker(self, producer_id: int, epoch: int, committed: bool) -> int | None:
@@ -223,23 +226,27 @@ class Partition:
             kind = MARKER_COMMIT if committed else MARKER_ABORT
             batch = encode([MARKER.pack(1, kind, first)], timestamps=self.clock())
             header = self._write(batch, producer_id, epoch, -1, TRANSACTIONAL | CONTROL)
-        self._on_append()
+        self._bell.ring(self._bits)
         return header.next_offset
 
     def sync_to(self, offset: int) -> None:
-        """Return when all below `offset` is on the disk. Callers that wait at the same time share one fsync."""
+        """Return when all below `offset` is on the disk. Callers that wait at the same time share one fsync: one does
+        it, the others sleep until it is done, and one of those left over does the next."""
         words = self.words
+        offset = min(offset, words[words_of.END_OFFSET])
         while words[words_of.FLUSHED_OFFSET] < offset:
-            with self._sync_mutex:
-                if words[words_of.FLUSHED_OFFSET] >= offset:
-                    return
-                if not words[words_of.SUSPECT] and self._sync_once(offset):
-                    continue
-            with self.section(), self._sync_mutex, self.files.lock(self._sync_path):
-                if words[words_of.SUSPECT]:
-                    recovery.rewrite_suspect(self)
+            if words[words_of.SUSPECT]:
+                with self.section(), self._sync_mutex, self.files.lock(self._sync_path):
+                    if words[words_of.SUSPECT]:
+                        recovery.rewrite_suspect(self)
+                continue
+            seen = self._bell.value()
+            if self._sync_if_free(offset):
+                self._bell.ring(SYNC_BIT)
+            else:
+                self._bell.wait(seen, SYNC_BIT, _SYNC_WAIT_S)
         if self.settings.visibility == "durable":
-            self._on_append()
+            self._bell.ring(self._bits)
 
     def sync_range(self, start: int, end: int) -> None:
         """As `sync_to(end)`, and make sure that a failed fsync took nothing of `start` to `end`."""
@@ -253,24 +260,32 @@ class Partition:
                     f"records at offsets {lost_from} to {lost_to} were lost by a failed fsync",
                 )
 
-    def _sync_once(self, offset: int) -> bool:
-        """One fsync by this thread, or by who held the sync lock meanwhile; false after a failure."""
-        words = self.words
-        with self.files.lock(self._sync_path):
-            if words[words_of.FLUSHED_OFFSET] >= offset:
-                return True
-            end = words[words_of.END_OFFSET]  # read before the base: see the module's invariants
-            base = words[words_of.ACTIVE_BASE]
-            handle = self.append_handle(base)
-            try:
-                handle.sync()
-            except StorageError:
-                words[words_of.SUSPECT] = 1
-                self.open_files.discard(handle.path)
-                return False
-            if end > words[words_of.FLUSHED_OFFSET]:
-                words.set_flushed(end)
+    def _sync_if_free(self, offset: int) -> bool:
+        """One fsync, unless somebody else is at it (then false). After a failure SUSPECT is set."""
+        if not self._sync_mutex.acquire(blocking=False):
+            return False
+        try:
+            with self.files.lock(self._sync_path, timeout=0):
+                if self.words[words_of.FLUSHED_OFFSET] < offset:
+                    self._sync_active()
+        except LockTimeoutError:
+            return False
+        finally:
+            self._sync_mutex.release()
         return True
+
+    def _sync_active(self) -> None:
+        words = self.words
+        end = words[words_of.END_OFFSET]  # read before the base: see the module's invariants
+        handle = self.append_handle(words[words_of.ACTIVE_BASE])
+        try:
+            handle.sync()
+        except StorageError:
+            words[words_of.SUSPECT] = 1
+            self.open_files.discard(handle.path)
+            return
+        if end > words[words_of.FLUSHED_OFFSET]:
+            words.set_flushed(end)
 
     def sync(self) -> None:
         """Everything appended so far is on the disk."""

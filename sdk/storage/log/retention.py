@@ -53,7 +53,11 @@ def _age_ms(partition: Partition, appended: int) -> float:
 
 def _expired(partition: Partition) -> list[int]:
     view, settings, words = partition.view, partition.settings, partition.words
-    if settings.retention_ms is None and settings.retention_bytes is None and not words[words_of.LOG_START_OFFSET]:
+    if (
+        settings.retention_ms is None
+        and settings.retention_bytes is None
+        and not words[words_of.LOG_START_OFFSET]
+    ):
         return []
     sizes = {base: partition.files.size(segment_path(partition.directory, base)) for base in view.bases}
     total = sum(sizes.values())

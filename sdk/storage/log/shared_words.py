@@ -38,7 +38,8 @@ LOST = 14  # four words: from and to of the last two ranges of offsets that a fa
 IS_DELETED = 0x6465_6C65_7465_6421  # no garbage left by a crash says that
 
 # Words of the log's own file.
-LOG_SESSION = 0
+SHARED_BYTES = 256
+LOG_SESSION = 0  # 0: none; whoever comes next begins one
 LOG_BELL = 1
 
 

@@ -49,8 +49,11 @@ class Snapshot:
                 f"{path}: snapshot format {version}; this version reads {SNAPSHOT_VERSION}"
             )
         index, at = SparseIndex.decode(path, data, _HEAD.size)
-        producers, at = ProducerState.decode(data, at)
-        producers.aborted, _ = decode_aborted(data, at)
+        try:
+            producers, at = ProducerState.decode(data, at)
+            producers.aborted, _ = decode_aborted(data, at)
+        except struct.error as error:
+            raise CorruptionError(path, at, f"snapshot is cut: {error}") from error
         return cls(index, producers)
 
 

@@ -97,9 +97,20 @@ class SparseIndex:
     def decode(cls, path: str, data: bytes, at: int) -> tuple[SparseIndex, int]:
         """Inverse of `encode`, from data[at:]; also where it ends."""
         try:
-            magic, version, interval, base, uid, position, next_offset, newest, first, last, records, count = (
-                _HEAD.unpack_from(data, at)
-            )
+            (
+                magic,
+                version,
+                interval,
+                base,
+                uid,
+                position,
+                next_offset,
+                newest,
+                first,
+                last,
+                records,
+                count,
+            ) = _HEAD.unpack_from(data, at)
         except struct.error as error:
             raise CorruptionError(path, at, f"index is cut: {error}") from error
         if magic != INDEX_MAGIC:
@@ -108,10 +119,10 @@ class SparseIndex:
             raise FormatVersionError(f"{path}: index format {version}; this version reads {INDEX_VERSION}")
         index = cls(base, uid, interval, next_offset, position, newest, first, last, records)
         at += _HEAD.size
+        if at + 24 * count > len(data):
+            raise CorruptionError(path, at, "index is cut")
         for column in (index.offsets, index.positions, index.times):
             column.frombytes(data[at : at + 8 * count])
-            if len(column) != count:
-                raise CorruptionError(path, at, "index is cut")
             at += 8 * count
         return index, at
 
@@ -127,5 +138,8 @@ def decode_index_file(path: str, data: bytes) -> tuple[SparseIndex, list[Aborted
     if len(data) < 4 or zlib.crc32(data[:-4]) != _CRC.unpack_from(data, len(data) - 4)[0]:
         raise CorruptionError(path, 0, "checksum of the index does not match")
     index, at = SparseIndex.decode(path, data, 0)
-    aborted, _ = decode_aborted(data, at)
+    try:
+        aborted, _ = decode_aborted(data, at)
+    except struct.error as error:
+        raise CorruptionError(path, at, f"index is cut: {error}") from error
     return index, aborted

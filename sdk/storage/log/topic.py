@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -155,7 +154,6 @@ class Topic:
 
     def _open(self, number: int) -> Partition:
         log = self._log
-        ring: Callable[[], Any] = log.ringer(self.name)
         partition = Partition(
             log.files,
             log.open_files,
@@ -165,7 +163,7 @@ class Topic:
             self.settings,
             SlotWords(self._words, number + 1),
             log.session,
-            ring,
+            log.bell,
             log.clock,
         )
         partition.after_roll = log.after_roll

@@ -1,17 +1,19 @@
 """Reading every byte of a log and saying what is wrong with it; mending what the format allows.
 
-Can run beside processes that use the log (it only reads). Mending needs the log for itself: sound batches are
-kept, unsound ones are left out and their offsets reported as lost; indexes and snapshots are made anew.
+Can run beside processes that use the log: it only reads, and looks again before it reports. Mending needs the log
+for itself: sound batches are kept, unsound ones are left out and their offsets reported as lost; indexes and
+snapshots are made anew.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from itertools import pairwise
 
 import attrs
 
-from hornbeam.storage.errors import CorruptionError, LockTimeoutError, StorageError
+from hornbeam.storage.errors import CorruptionError, LockTimeoutError, MissingFileError, StorageError
 from hornbeam.storage.files import OS_FILES, Files, Handle
 from hornbeam.storage.log import shared_words as words_of
 from hornbeam.storage.log.errors import FormatVersionError, LogError
@@ -32,7 +34,7 @@ from hornbeam.storage.log.segment import (
     scan_headers,
     segment_path,
 )
-from hornbeam.storage.log.shared_words import SLOT_BYTES, SlotWords
+from hornbeam.storage.log.shared_words import SHARED_BYTES, SLOT_BYTES, SlotWords
 from hornbeam.storage.log.snapshot import Snapshot, snapshot_path
 from hornbeam.storage.log.sparse_index import SparseIndex, decode_index_file, encode_index_file
 from hornbeam.storage.log.topic import STATE_FILE, TOPIC_FILE, TopicDescription
@@ -40,6 +42,8 @@ from hornbeam.storage.log.topic import STATE_FILE, TOPIC_FILE, TopicDescription
 _KNOWN_SUFFIXES = (".log", ".index", ".tmp", ".clean", REWRITE_SUFFIX)
 _KNOWN_NAMES = ("snapshot", "start")
 INDEX_INTERVAL_BYTES = 65536
+_LOOKS_MAX = 20
+_LOOK_AGAIN_S = 0.02
 
 
 @attrs.frozen
@@ -97,7 +101,11 @@ def verify(
     except LockTimeoutError as error:
         raise LogError(f"{root} is in use; stop the processes that have it open before repairing") from error
     with lock:
-        return _Verification(files, root, repair).run(topics)
+        try:
+            return _Verification(files, root, repair).run(topics)
+        finally:  # who waits for the lock meanwhile must begin a session of its own
+            words = files.map_shared(os.path.join(root, "shared"), SHARED_BYTES).cast("B").cast("Q")
+            words[words_of.LOG_SESSION] = 0
 
 
 class _Verification:
@@ -157,7 +165,24 @@ class _Verification:
             if name.isdigit() and self.files.isdir(os.path.join(directory, name)):
                 if partitions is not None and int(name) >= partitions:
                     self._found(os.path.join(directory, name), 0, "the topic has no such partition", False)
-                self._partition(directory, int(name))
+                self._settled_partition(directory, int(name))
+
+    def _settled_partition(self, topic_directory: str, number: int) -> None:
+        """Check a partition. If somebody may be writing to it, what looks wrong must look so twice: an append that
+        is under way looks like a torn tail, a segment that is dropped like a missing one."""
+        report, before = self.report, None
+        for _ in range(_LOOKS_MAX):
+            self.report = attrs.evolve(report, findings=[])
+            try:
+                self._partition(topic_directory, number)
+                found: list[Finding] | None = self.report.findings
+            except MissingFileError:
+                found = None
+            if self.repair or found == [] or (found is not None and found == before):
+                break
+            before = found
+            time.sleep(_LOOK_AGAIN_S)
+        self.report.findings = [*report.findings, *self.report.findings]
 
     def _partition(self, topic_directory: str, number: int) -> None:
         directory = os.path.join(topic_directory, str(number))
