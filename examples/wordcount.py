@@ -17,12 +17,12 @@ from hornbeam.options.pipeline_options import PipelineOptions
 
 KJV = Path(__file__).parent / "data" / "kjv.txt.gz"
 WORD = re.compile(r"[A-Za-z']+")
+REFERENCE = re.compile(r"^\w+\d+:\d+\s")
 
 
 def words_of_verse(line: str) -> list[str]:
-    """The words of a line such as `Ge1:1 In the beginning …`, in lower case, without the reference."""
-    _, _, text = line.partition(":")
-    return WORD.findall(text.lower())
+    """The words of a line such as `Ge1:1 In the beginning …`, in lower case, without its reference if it has one."""
+    return WORD.findall(REFERENCE.sub("", line).lower())
 
 
 def run(argv: list[str] | None = None) -> list[tuple[str, int]]:

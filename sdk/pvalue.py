@@ -12,6 +12,7 @@ from hornbeam.error import PValueError
 from hornbeam.graph import urns
 from hornbeam.graph.model import SideInput
 from hornbeam.typehints import typehints
+from hornbeam.utils.marked import Marked
 
 if TYPE_CHECKING:
     from hornbeam.applied import AppliedPTransform
@@ -232,7 +233,7 @@ class DoOutputsTuple:
         return f"<{self} main_tag={self._main_tag} tags={self._tags}>"
 
 
-class TaggedOutput(Generic[T]):
+class TaggedOutput(Marked, Generic[T]):
     """A value that a DoFn sends to the output `tag` instead of its main output."""
 
     __slots__ = ("tag", "value")

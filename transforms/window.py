@@ -23,6 +23,7 @@ from hornbeam.transforms.bounded_window import (
     IntervalWindow,
     seconds_text,
 )
+from hornbeam.utils.marked import Marked
 from hornbeam.utils.timestamp import (
     MIN_TIMESTAMP,
     Duration,
@@ -57,6 +58,9 @@ __all__ = [
 
 V = TypeVar("V")
 
+#: No session ends later: the last microsecond that fits into 64 bits.
+LAST_END_MICROS = (1 << 63) - 1
+
 
 class TimestampCombiner(enum.StrEnum):
     """Which timestamp a grouped result gets, out of its window and the timestamps that went in."""
@@ -71,7 +75,7 @@ class TimestampCombiner(enum.StrEnum):
     OUTPUT_AT_EARLIEST_TRANSFORMED = "OUTPUT_AT_EARLIEST_TRANSFORMED"
 
 
-class TimestampedValue(Generic[V]):
+class TimestampedValue(Marked, Generic[V]):
     """A value with the timestamp that a DoFn's output shall have.
 
     The timestamp is kept as given (seconds as int or float, or a `Timestamp`); `timestamp` converts it.
@@ -330,7 +334,7 @@ class Sessions(WindowFn):
     def assign(self, context: WindowFn.AssignContext) -> list[BoundedWindow]:
         """A window from the element to one gap after it; merging makes the session of it."""
         micros = micros_of(context.timestamp)
-        return [IntervalWindow.from_micros(micros, micros + self.gap_micros)]
+        return [IntervalWindow.from_micros(micros, min(micros + self.gap_micros, LAST_END_MICROS))]
 
     def merge(self, merge_context: WindowFn.MergeContext) -> None:
         """Windows that overlap become one; windows that only touch do not."""

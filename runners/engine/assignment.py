@@ -21,6 +21,7 @@ from hornbeam.runners.engine.bundle import (
     WindowSet,
 )
 from hornbeam.transforms.window import (
+    LAST_END_MICROS,
     FixedWindows,
     GlobalWindows,
     IntervalWindow,
@@ -117,6 +118,6 @@ class WindowAssigner:
 def _gaps(bundle: Bundle, gap: int) -> Windows:
     stamps = bundle.timestamps
     if type(stamps) is int:
-        return (IntervalWindow.from_micros(stamps, stamps + gap),)
+        return (IntervalWindow.from_micros(stamps, min(stamps + gap, LAST_END_MICROS)),)
     array: Micros = stamps  # type: ignore[assignment]
-    return Intervals(array, array + gap)
+    return Intervals(array, np.minimum(array, LAST_END_MICROS - gap) + gap)

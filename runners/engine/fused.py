@@ -37,8 +37,8 @@ from hornbeam.runners.engine.element_operators import (
 )
 from hornbeam.runners.engine.failures import note_failure, stopped_iteration
 from hornbeam.runners.engine.operator import Operator, Receiver
-from hornbeam.runners.engine.outputs import MARKED
 from hornbeam.runners.engine.plain_results import gives_plain, gives_plain_items
+from hornbeam.utils.marked import MARKED
 
 _SIZED = frozenset({list, tuple})
 _SLICE_MIN = 16

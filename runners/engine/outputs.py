@@ -16,6 +16,7 @@ from hornbeam.runners.engine.bundle import Bundle, Micros, WindowSet, from_entri
 from hornbeam.runners.engine.failures import naming, note_failure
 from hornbeam.runners.engine.operator import Receiver, discard
 from hornbeam.transforms.window import TimestampedValue, WindowFn
+from hornbeam.utils.marked import MARKED
 from hornbeam.utils.timestamp import Timestamp, micros_of
 from hornbeam.utils.windowed_value import PaneInfo, WindowedValue
 
@@ -24,8 +25,6 @@ _log = logging.getLogger(__name__)
 #: Values, timestamps, windows and panes, element by element.
 Entries = tuple[list[Any], list[int], list[WindowSet], list[PaneInfo]]
 
-#: What says more than a value when a user function gives it.
-MARKED = frozenset({TimestampedValue, WindowedValue, TaggedOutput})
 _MICROS_PER_SECOND = 1_000_000
 _SECONDS_MAX = 9_000_000_000_000
 
@@ -131,16 +130,16 @@ class Outputs:
         rows = zip(bundle.values, bundle.timestamp_list(), bundle.window_list(), bundle.pane_list())
         for value, stamp, windows, pane in rows:
             tag, times = "out", 1
-            if type(value) is TaggedOutput:
+            if isinstance(value, TaggedOutput):
                 tag, value = value.tag, value.value
-            if type(value) is WindowedValue:
+            if isinstance(value, WindowedValue):
                 value, stamp, windows, pane = (
                     value.value,
                     value.timestamp_micros,
                     tuple(value.windows),
                     value.pane_info,
                 )
-            elif type(value) is TimestampedValue:
+            elif isinstance(value, TimestampedValue):
                 times = len(windows)
                 moved = Bundle([value.value], value.timestamp_micros, windows[:1], pane)
                 value, stamp = value.value, value.timestamp_micros

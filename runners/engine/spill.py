@@ -19,6 +19,8 @@ import zlib
 from collections.abc import Iterator
 from typing import IO, Any
 
+import cloudpickle
+
 from hornbeam.error import DataError
 from hornbeam.runners.engine.bundle import Bundle
 from hornbeam.runners.engine.failures import add_advice
@@ -26,6 +28,15 @@ from hornbeam.runners.engine.sizes import mean_size
 
 _HEADER = struct.Struct("<II")
 _BLOCK_BYTES_MAX = 1 << 31
+
+
+def _pickled(value: Any) -> bytes:
+    """The pickle of a value; instances of classes that no module knows need the slower way."""
+    try:
+        return pickle.dumps(value, protocol=5)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        payload: bytes = cloudpickle.dumps(value, protocol=5)
+        return payload
 
 
 class TemporarySpace:
@@ -91,7 +102,7 @@ class SpillFile:
     def _append_all(self, values: list[Any]) -> None:
         with open(self.path, "ab") as file:
             for value in values:
-                payload = pickle.dumps(value, protocol=5)
+                payload = _pickled(value)
                 if len(payload) >= _BLOCK_BYTES_MAX:
                     raise DataError(f"a block of {len(payload):,} bytes is too large to spill")
                 file.write(_HEADER.pack(len(payload), zlib.crc32(payload)))

@@ -1,4 +1,7 @@
-"""Pass: steps of ours whose outputs nothing reads are dropped. User code always runs: it may have effects."""
+"""Pass: steps of ours that only hand elements on are dropped where nothing reads them.
+
+User code always runs, for it may have effects; so do groupings and windowing, for they may find a mistake in the data.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,8 @@ import attrs
 from hornbeam.graph import urns
 from hornbeam.runners.planner.plan import Plan
 
-#: Steps without user code, which nobody misses when their output is not read.
-_WITHOUT_EFFECT = frozenset({urns.IMPULSE, urns.GROUP_BY_KEY, urns.FLATTEN, urns.WINDOW_INTO, urns.RESHUFFLE})
+#: Steps that nobody misses when their output is not read.
+_WITHOUT_EFFECT = frozenset({urns.IMPULSE, urns.FLATTEN, urns.RESHUFFLE})
 
 
 def prune(plan: Plan) -> Plan:

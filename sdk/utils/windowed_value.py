@@ -9,6 +9,7 @@ import collections
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
+from hornbeam.utils.marked import Marked
 from hornbeam.utils.timestamp import (
     MAX_TIMESTAMP,
     MIN_TIMESTAMP,
@@ -139,7 +140,7 @@ _PANES = _well_known_panes()
 PANE_INFO_UNKNOWN = _PANES[0b1111]
 
 
-class WindowedValue(Generic[T]):
+class WindowedValue(Marked, Generic[T]):
     """A value with its timestamp, its windows (a sequence) and its pane.
 
     The Timestamp object is only made when asked for; `timestamp_micros` is always there.

@@ -86,7 +86,11 @@ def main() -> None:
         start = time.process_time()
         JOBS[args.job](args.elements)
         seconds = time.process_time() - start
-        print(json.dumps({"seconds": seconds, "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+        print(
+            json.dumps(
+                {"seconds": seconds, "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+            )
+        )
         return
     print(f"{'job':10} {'elements':>12} {'cpu s':>8} {'ns/element':>11} {'peak MB':>8}")
     for name, millions in QUICK if args.quick else FULL:

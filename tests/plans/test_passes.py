@@ -97,8 +97,9 @@ def test_expand_opens_a_combine_with_side_inputs():
 
 def test_prune_drops_what_nothing_reads_but_keeps_user_code():
     def build(p):
-        pairs(p) | "group" >> beam.GroupByKey() | "window" >> beam.WindowInto(FixedWindows(1))
-        p | "unread root" >> beam.Impulse()
+        read, unread = pairs(p), p | "unread root" >> beam.Impulse()
+        read | "group" >> beam.GroupByKey()
+        (unread,) | "flatten" >> beam.Flatten() | "shuffle" >> beam.Reshuffle()
         p | "user root" >> beam.Impulse() | "user code" >> beam.Map(print)
 
     before = plan_of(build)
@@ -106,19 +107,21 @@ def test_prune_drops_what_nothing_reads_but_keeps_user_code():
         """
         root (impulse): → pc1
         pairs (pardo): pc1 → pc2
-        group (group_by_key): pc2 ⇒ pc3
-        window (window_into): pc3 → pc4
-        unread root (impulse): → pc5
-        user root (impulse): → pc6
-        user code (pardo): pc6 → pc7
+        unread root (impulse): → pc3
+        group (group_by_key): pc2 ⇒ pc4
+        flatten (flatten): pc3 → pc5
+        shuffle/Redistribute (reshuffle): pc5 → pc6
+        user root (impulse): → pc7
+        user code (pardo): pc7 → pc8
         """
     )
     assert text(prune(before)) == lines(
         """
         root (impulse): → pc1
         pairs (pardo): pc1 → pc2
-        user root (impulse): → pc6
-        user code (pardo): pc6 → pc7
+        group (group_by_key): pc2 ⇒ pc4
+        user root (impulse): → pc7
+        user code (pardo): pc7 → pc8
         """
     )
 

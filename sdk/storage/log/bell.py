@@ -21,9 +21,7 @@ _WAIT_BITSET = 9
 _WAKE_BITSET = 10
 _EVERYBODY = 0x7FFFFFFF
 _SLICE_S = 0.5
-EVERYTHING = 0xFFFFFFFF
-EVERY_TOPIC = 0x7FFFFFFF
-SYNC_BIT = 1 << 31  # rung when an fsync is done
+EVERY_TOPIC = 0xFFFFFFFF
 
 
 class _Timespec(ctypes.Structure):
@@ -31,25 +29,26 @@ class _Timespec(ctypes.Structure):
 
 
 def topic_bit(topic: str) -> int:
-    """The bit of the set that stands for a topic (shared with one in 31 of the others)."""
-    return 1 << (zlib.crc32(topic.encode()) % 31)
+    """The bit of the set that stands for a topic (shared with one in 32 of the others)."""
+    return 1 << (zlib.crc32(topic.encode()) & 31)
 
 
 class Bell:
-    """The log's bell. Any thread of any process may ring and wait."""
+    """A bell of the log, on one of its shared words. Any thread of any process may ring and wait."""
 
-    def __init__(self, words: memoryview) -> None:
+    def __init__(self, words: memoryview, word: int = LOG_BELL) -> None:
         self._words = words
-        self._address, self._holder = address_of(words, LOG_BELL)
+        self._word = word
+        self._address, self._holder = address_of(words, word)
         self._futex = ctypes.CDLL(None, use_errno=True).syscall if _SYSCALL is not None else None
 
     def value(self) -> int:
         """The word now; read it before looking for records."""
-        return int(self._words[LOG_BELL]) & 0xFFFFFFFF
+        return int(self._words[self._word]) & 0xFFFFFFFF
 
     def ring(self, bits: int) -> None:
         """Wake those who wait for one of `bits`. Call after the records are visible."""
-        self._words[LOG_BELL] = (self._words[LOG_BELL] + 1) & 0xFFFFFFFF
+        self._words[self._word] = (self._words[self._word] + 1) & 0xFFFFFFFF
         if self._futex is not None:
             self._futex(
                 ctypes.c_long(_SYSCALL or 0), ctypes.c_void_p(self._address), ctypes.c_int(_WAKE_BITSET),

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from hornbeam.storage.errors import LockTimeoutError, MissingFileError, StorageError
 from hornbeam.storage.files import OS_FILES, Files
-from hornbeam.storage.log.bell import EVERYTHING, Bell
+from hornbeam.storage.log.bell import EVERY_TOPIC, Bell
 from hornbeam.storage.log.compaction import CompactionResult, compact
 from hornbeam.storage.log.errors import (
     ClosedError,
@@ -35,7 +35,7 @@ from hornbeam.storage.log.partition import Partition, now_micros
 from hornbeam.storage.log.retention import apply_retention
 from hornbeam.storage.log.sealed_json import seal, unseal
 from hornbeam.storage.log.settings import TopicSettings
-from hornbeam.storage.log.shared_words import LOG_SESSION, SHARED_BYTES
+from hornbeam.storage.log.shared_words import LOG_SESSION, LOG_SYNC_BELL, SHARED_BYTES
 from hornbeam.storage.log.topic import TOPIC_FILE, Topic, TopicDescription
 
 LOG_FORMAT = 1
@@ -72,6 +72,7 @@ class Log:
             files.map_shared(os.path.join(self.directory, "shared"), SHARED_BYTES).cast("B").cast("Q")
         )
         self.bell = Bell(self._words)
+        self.sync_bell = Bell(self._words, LOG_SYNC_BELL)
         self._join_session()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -187,7 +188,7 @@ class Log:
             self._topics.pop(name, None)
             self.open_files.clear()
             self._remove_tree(gone)
-        self.bell.ring(EVERYTHING)
+        self.bell.ring(EVERY_TOPIC)
 
     # For the other modules of this package
 

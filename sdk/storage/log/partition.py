@@ -23,7 +23,7 @@ from hornbeam.storage.errors import CorruptionError, LockTimeoutError, MissingFi
 from hornbeam.storage.files import Files, Handle
 from hornbeam.storage.log import recovery
 from hornbeam.storage.log import shared_words as words_of
-from hornbeam.storage.log.bell import SYNC_BIT, Bell, topic_bit
+from hornbeam.storage.log.bell import Bell, topic_bit
 from hornbeam.storage.log.errors import ForkedError, RecordTooLargeError, TopicDeletedError, UnsettledError
 from hornbeam.storage.log.open_files import OpenFiles
 from hornbeam.storage.log.partition_view import PartitionView
@@ -69,6 +69,7 @@ class Partition:
         words: SlotWords,
         session: int,
         bell: Bell,
+        sync_bell: Bell,
         clock: Callable[[], int] = now_micros,
     ) -> None:
         self.files = files
@@ -91,6 +92,7 @@ class Partition:
         self._sync_mutex = threading.Lock()
         self._in_section = False
         self._bell = bell
+        self._sync_bell = sync_bell
         self._bits = topic_bit(topic)
         self._pid = os.getpid()
         self._appended = False
@@ -240,11 +242,11 @@ class Partition:
                     if words[words_of.SUSPECT]:
                         recovery.rewrite_suspect(self)
                 continue
-            seen = self._bell.value()
+            seen = self._sync_bell.value()
             if self._sync_if_free(offset):
-                self._bell.ring(SYNC_BIT)
+                self._sync_bell.ring(self._bits)
             else:
-                self._bell.wait(seen, SYNC_BIT, _SYNC_WAIT_S)
+                self._sync_bell.wait(seen, self._bits, _SYNC_WAIT_S)
         if self.settings.visibility == "durable":
             self._bell.ring(self._bits)
 

@@ -40,7 +40,8 @@ IS_DELETED = 0x6465_6C65_7465_6421  # no garbage left by a crash says that
 # Words of the log's own file.
 SHARED_BYTES = 256
 LOG_SESSION = 0  # 0: none; whoever comes next begins one
-LOG_BELL = 1
+LOG_BELL = 1  # rung when records come
+LOG_SYNC_BELL = 2  # rung when an fsync is done
 
 
 class Words:

@@ -164,6 +164,7 @@ class Topic:
             SlotWords(self._words, number + 1),
             log.session,
             log.bell,
+            log.sync_bell,
             log.clock,
         )
         partition.after_roll = log.after_roll
