@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint check bench clean links
+.PHONY: demo test lint check bench bench-compare soak clean links
 demo: $(READY) links
 	$(BIN)/python examples/wordcount.py --output out/wordcount --top 10
 
@@ -21,6 +21,7 @@ check: lint
 
 bench: $(READY) links
 	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench.scale --quick
 
 # The package `hornbeam` is four folders of the root; .ns/hornbeam joins them by links, for tools that walk paths.
 links:
@@ -35,6 +36,16 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@$(BIN)/python -c "import pathlib, sysconfig; pathlib.Path(sysconfig.get_path('purelib'), 'hornbeam-links.pth').write_text(str(pathlib.Path('.ns').resolve()))"
 	@touch $(READY)
+
+# The same work under Apache Beam and Bytewax, for interpreters that have them: make bench-compare PYTHONS="path/to/python"
+bench-compare: $(READY) links
+	$(BIN)/python -m tests.bench.compare $(foreach p,$(PYTHONS),--python $(p)) $(ARGS)
+
+# Large jobs (50M outputs of one element, 20M pairs under a memory limit), long crash campaigns of the storage.
+soak: $(READY) links
+	$(BIN)/python -m tests.bench.scale
+	$(BIN)/python tests/storage_checkpoint/crash_campaign.py --seconds 120
+	$(BIN)/python tests/storage_checkpoint/kill_campaign.py --kills 1000
 
 clean:
 	rm -rf $(VENV) .ns build out *.egg-info

@@ -145,9 +145,11 @@ class Outputs:
                 value, stamp = value.value, value.timestamp_micros
                 assigned = self._assign(moved)
                 windows = assigned if type(assigned) is tuple else assigned.to_list()[0]  # type: ignore[union-attr]
-            column = columns.setdefault(tag, ([], [], [], []))
-            for entries, entry in zip(column, (value, stamp, windows, pane)):
-                entries.extend([entry] * times)
+            values, stamps, sets, panes = columns.setdefault(tag, ([], [], [], []))
+            values.extend([value] * times)
+            stamps.extend([stamp] * times)
+            sets.extend([windows] * times)
+            panes.extend([pane] * times)
         return columns
 
     def _warn(self, tag: str) -> None:
