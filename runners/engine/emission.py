@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from hornbeam.runners.engine.bundle import CHUNK, Bundle, Coded, WindowSet
 from hornbeam.runners.engine.failures import Failure, add_failure
 from hornbeam.runners.engine.folding import Cell
-from hornbeam.runners.engine.keys import user_key
+from hornbeam.runners.engine.keys import EncodedKey, user_key
 from hornbeam.runners.engine.pairs import GroupingSpec
 from hornbeam.utils.windowed_value import PaneInfo, PaneInfoTiming
 
@@ -19,6 +20,9 @@ from hornbeam.utils.windowed_value import PaneInfo, PaneInfoTiming
 END_OF_TIME_MICROS = 1 << 63
 
 ON_TIME_AND_ONLY = PaneInfo(True, True, PaneInfoTiming.ON_TIME, 0, 0)
+
+
+_first = itemgetter(0)
 
 
 class OutputChunks:
@@ -76,7 +80,12 @@ class OutputChunks:
                 raise
             if not part:
                 return
-            values = [(user_key(key), output) for key, output in part]
+            values = part
+            if EncodedKey in set(map(type, map(_first, part))):
+                values = [(user_key(key), output) for key, output in part]
+            if not stamps and not self._values and len(values) == CHUNK:
+                yield Bundle(values, end, (window,), ON_TIME_AND_ONLY)
+                continue
             times = [stamps.get(key, end) for key, _ in part] if stamps else [end] * len(part)
             self.add(window, values, times)
             if self.is_full:

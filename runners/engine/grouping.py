@@ -31,6 +31,8 @@ from hornbeam.transforms.window import TimestampCombiner
 #: Values that may pend in all cells of a combine before they are folded.
 PENDING_MAX = 1 << 17
 
+_LOOK_EVERY = 1 << 14
+
 _first, _second = itemgetter(0), itemgetter(1)
 
 
@@ -46,6 +48,9 @@ class GroupingOperator:
         self._cells: dict[WindowSet, Cell] = {}
         self._pending = 0
         self._value_bytes = 0
+        self._value_mean = 0
+        #: Elements until the size of values is looked at again.
+        self._unseen = 0
         self._spilled: PartitionedCells | None = None
         self._raw: GatheredPairs = {}
         self._fired = -END_OF_TIME_MICROS * 2
@@ -155,8 +160,13 @@ class GroupingOperator:
     def _account(self, bundle: Bundle, pairs: list[tuple[Any, Any]]) -> None:
         self._pending += len(pairs)
         if self.folding.pends:
-            values = list(map(_second, pairs[:: max(1, len(pairs) // 8)]))
-            self._value_bytes += len(pairs) * (8 + mean_size(values))
+            # A look at some values now and then is enough; after a large bundle, or one of large values, at once.
+            self._unseen -= len(pairs)
+            if self._unseen < 0:
+                values = list(map(_second, pairs[:: max(1, len(pairs) // 8)]))
+                self._value_mean = 8 + mean_size(values)
+                self._unseen = min(_LOOK_EVERY, (self._limit >> 6) // self._value_mean)
+            self._value_bytes += len(pairs) * self._value_mean
         if self._pending >= PENDING_MAX or self._value_bytes > self._limit:
             self._measure()
 
