@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint check bench bench-compare soak clean links
+.PHONY: demo test lint check bench bench-compare bench-storage soak clean links
 demo: $(READY) links
 	$(BIN)/python examples/wordcount.py --output out/wordcount --top 10
 
@@ -18,6 +18,10 @@ lint: $(READY) links
 
 check: lint
 	$(BIN)/python -m pytest
+
+bench-storage: $(READY) links
+	$(BIN)/python -m tests.bench.log_bench
+	$(BIN)/python -m tests.bench.checkpoint_bench
 
 bench: $(READY) links
 	$(BIN)/python -m tests.bench
@@ -46,6 +50,8 @@ soak: $(READY) links
 	$(BIN)/python -m tests.bench.scale
 	$(BIN)/python tests/storage_checkpoint/crash_campaign.py --seconds 120
 	$(BIN)/python tests/storage_checkpoint/kill_campaign.py --kills 1000
+	cd tests && SEED=7 ../$(BIN)/python -m storage_log.test_log_crash_points 120
+	cd tests && ../$(BIN)/python -m storage_log.kill_campaign 1000 7
 
 clean:
 	rm -rf $(VENV) .ns build out *.egg-info

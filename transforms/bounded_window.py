@@ -9,7 +9,7 @@ from typing import Any
 
 from hornbeam.utils.timestamp import MIN_TIMESTAMP, Timestamp, TimestampTypes, micros_of, timestamp_at
 
-#: The last timestamp inside the global window, a day before the end of time: Beam's constant.
+#: The end of the global window, a day before the end of time: Beam's constant. Its last timestamp is a microsecond earlier.
 END_OF_GLOBAL_WINDOW_MICROS = 9223371950454775000
 
 
@@ -159,13 +159,9 @@ class GlobalWindow(BoundedWindow):
         """The beginning of time."""
         return MIN_TIMESTAMP
 
-    def max_timestamp(self) -> Timestamp:
-        """The end of the global window, a day before the end of time."""
-        return timestamp_at(END_OF_GLOBAL_WINDOW_MICROS)
-
     @property
     def max_micros(self) -> int:
-        return END_OF_GLOBAL_WINDOW_MICROS
+        return END_OF_GLOBAL_WINDOW_MICROS - 1
 
     def __eq__(self, other: object) -> bool:
         return self is other or type(self) is type(other)

@@ -254,7 +254,8 @@ def test_the_global_window_is_one_and_ends_a_day_before_time_does() -> None:
     assert window is GlobalWindow()
     assert pickle.loads(pickle.dumps(window)) is window
     assert window.start == MIN_TIMESTAMP
-    assert window.max_timestamp() == Timestamp(micros=9223371950454775000)
+    assert window.end == Timestamp(micros=9223371950454775000)
+    assert window.max_timestamp() == Timestamp(micros=9223371950454774999)
     assert window.max_micros == window.max_timestamp().micros
     assert window != IntervalWindow(0, 1)
 
