@@ -12,7 +12,7 @@ import numpy as np
 from hornbeam.metrics.execution import MetricsContainer, set_current
 from hornbeam.runners.engine.bundle import Bundle, Coded, Intervals, WindowSet
 from hornbeam.runners.engine.failures import naming, note_failure
-from hornbeam.runners.engine.folding import Cell, CountFolding, Folding
+from hornbeam.runners.engine.folding import Cell, CountFolding, Folding, add_coded
 from hornbeam.runners.engine.keys import are_raw, user_key
 from hornbeam.runners.engine.operator import Operator, Receiver
 from hornbeam.runners.engine.pairs import GroupingSpec, Pairs, keep_stamps, refuse_non_pairs
@@ -133,10 +133,9 @@ class PrecombineOperator(Operator):
         windows = bundle.windows
         assert type(windows) is Coded
         cells = [self._cell(entry) for entry in windows.table]
-        codes = windows.codes.tolist()
-        self._folding.spread(map(cells.__getitem__, codes), pairs)
+        add_coded(self._folding, cells, windows.codes, pairs)
         if self._stamps_wanted:
-            for pair, code, stamp in zip(pairs, codes, bundle.timestamp_list()):
+            for pair, code, stamp in zip(pairs, windows.codes.tolist(), bundle.timestamp_list()):
                 keep_stamps(self.spec, cells[code].stamps, windows.table[code][0], (pair[0],), (stamp,))
 
     def finish_bundle(self) -> None:

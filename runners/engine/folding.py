@@ -11,10 +11,13 @@ pend. MergeFolding is fed accumulators, not values. All give what `create_accumu
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from operator import itemgetter
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from hornbeam.error import InternalError
 from hornbeam.runners.engine.failures import raised_at_key
@@ -23,6 +26,8 @@ from hornbeam.runners.engine.sizes import mean_size
 from hornbeam.transforms.combine import CallableWrapperCombineFn
 from hornbeam.transforms.combiners import CountCombineFn
 
+#: Pairs a cell from which on it pays to sort them by cell.
+_TOGETHER_MIN = 16
 #: A dict entry and the list it holds.
 _ENTRY_BYTES = 200
 
@@ -122,6 +127,22 @@ def _some(items: Iterable[Any]) -> list[Any]:
     return [item for item, _ in zip(items, range(8))]
 
 
+def add_coded(
+    folding: Folding, cells: Sequence[Cell | None], codes: npt.NDArray[np.intp], pairs: list[tuple[Any, Any]]
+) -> None:
+    """Adds each pair to the cell of its code. Where a cell gets many pairs, they are brought together first."""
+    if len(codes) < _TOGETHER_MIN * len(cells):
+        folding.spread(map(cells.__getitem__, codes.tolist()), pairs)  # type: ignore[arg-type]
+        return
+    order = np.argsort(codes, kind="stable")
+    ordered = list(map(pairs.__getitem__, order.tolist()))
+    start = 0
+    for cell, end in zip(cells, np.cumsum(np.bincount(codes, minlength=len(cells))).tolist()):
+        if cell is not None and end > start:
+            folding.add(cell, ordered[start:end])
+        start = end
+
+
 class GatherFolding(Folding):
     """GroupByKey: the values themselves."""
 
@@ -170,6 +191,11 @@ class JoinFolding(Folding):
                 self.absorb(total, cell)
             cells = [total]
         tags = self._tags
+        if tags is not None and len(tags) == 2:
+            left, right = tags
+            for key, parts in cells[0].pending.items():
+                yield key, {left: parts[0], right: parts[1]}
+            return
         for key, parts in cells[0].pending.items():
             yield key, tuple(parts) if tags is None else dict(zip(tags, parts))
 

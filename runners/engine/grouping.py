@@ -20,7 +20,7 @@ import numpy as np
 from hornbeam.runners.engine.bundle import Bundle, Coded, Intervals, WindowSet
 from hornbeam.runners.engine.emission import END_OF_TIME_MICROS, emit_windows
 from hornbeam.runners.engine.failures import naming, note_failure
-from hornbeam.runners.engine.folding import Cell, JoinFolding
+from hornbeam.runners.engine.folding import Cell, JoinFolding, add_coded
 from hornbeam.runners.engine.operator import Receiver
 from hornbeam.runners.engine.pairs import GroupingSpec, Pairs, keep_stamps, refuse_non_pairs
 from hornbeam.runners.engine.partitioned import GatheredPairs, PartitionedCells
@@ -135,17 +135,7 @@ class GroupingOperator:
                 pairs = list(map(pairs.__getitem__, kept.tolist()))
                 bundle = bundle.take(pairs, kept)
                 codes = codes[kept]
-        if len(codes) >= 16 * len(table):
-            order = np.argsort(codes, kind="stable")
-            ordered = list(map(pairs.__getitem__, order.tolist()))
-            ends = np.cumsum(np.bincount(codes, minlength=len(table))).tolist()
-            start = 0
-            for cell, end in zip(cells, ends):
-                if cell is not None and end > start:
-                    self.folding.add(cell, ordered[start:end])
-                start = end
-        else:
-            self.folding.spread(map(cells.__getitem__, codes.tolist()), pairs)  # type: ignore[arg-type]
+        add_coded(self.folding, cells, codes, pairs)
         if self._stamps_wanted:
             for pair, code, stamp in zip(pairs, codes.tolist(), bundle.timestamp_list()):
                 cell = cells[code]
