@@ -81,6 +81,10 @@ class Folding:
         for cell, (key, value) in zip(cells, pairs):
             cell.pending[key].append(value)
 
+    def packed(self, cell: Cell) -> Cell:
+        """The cell in the form in which it goes to disk; `absorb` takes it back."""
+        return cell
+
     def compact(self, cell: Cell) -> None:
         """Folds what pends into accumulators, where the strategy has any."""
 
@@ -150,6 +154,23 @@ class GatherFolding(Folding):
     gathers = True
 
 
+class JoinCell(Cell):
+    """What a set of windows has gathered of each input: key → values, one dict an input."""
+
+    __slots__ = ("parts",)
+
+    def __init__(self, inputs: int) -> None:
+        self.parts: list[defaultdict[Any, list[Any]]] = [defaultdict(list) for _ in range(inputs)]
+        super().__init__(self.parts[0], {})
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def all_keys(self) -> dict[Any, None]:
+        """The keys of all inputs, each once."""
+        return dict.fromkeys(chain.from_iterable(self.parts))
+
+
 class JoinFolding(Folding):
     """CoGroupByKey: the values of each input apart. `place` says whose values are being added.
 
@@ -160,29 +181,36 @@ class JoinFolding(Folding):
     gathers = True
 
     def __init__(self, inputs: int, tags: list[Any] | None) -> None:
+        self._inputs = inputs
         self._tags = tags
-        places = range(inputs)
-        # Most joins have two inputs, and a cell makes one of these for every key.
-        self._new_parts: Any = (lambda: ([], [])) if inputs == 2 else (lambda: [[] for _ in places])
 
-    def new_cell(self) -> Cell:
-        """An empty cell, with a list for each input under every key."""
-        return Cell(defaultdict(self._new_parts), {})
+    def new_cell(self) -> JoinCell:
+        """An empty cell."""
+        return JoinCell(self._inputs)
 
     def add(self, cell: Cell, pairs: Iterable[tuple[Any, Any]]) -> None:
-        pending, place = cell.pending, self.place
+        assert isinstance(cell, JoinCell)
+        pending = cell.parts[self.place]
         for key, value in pairs:
-            pending[key][place].append(value)
+            pending[key].append(value)
 
     def spread(self, cells: Iterable[Cell], pairs: Iterable[tuple[Any, Any]]) -> None:
         place = self.place
         for cell, (key, value) in zip(cells, pairs):
-            cell.pending[key][place].append(value)
+            cell.parts[place][key].append(value)  # type: ignore[attr-defined]
+
+    def packed(self, cell: Cell) -> Cell:
+        """The cell as one dict of key → the values of each input."""
+        assert isinstance(cell, JoinCell)
+        nothing: list[Any] = []
+        return Cell({key: [part.get(key, nothing) for part in cell.parts] for key in cell.all_keys()}, {})
 
     def absorb(self, cell: Cell, other: Cell) -> None:
-        for key, parts in other.pending.items():
-            for mine, theirs in zip(cell.pending[key], parts):
-                mine.extend(theirs)
+        assert isinstance(cell, JoinCell)
+        for key, gathered in (self.packed(other) if isinstance(other, JoinCell) else other).pending.items():
+            for part, values in zip(cell.parts, gathered):
+                if values:
+                    part[key].extend(values)
 
     def result_items(self, cells: list[Cell], shared: bool = False) -> Iterator[tuple[Any, Any]]:
         if len(cells) > 1 or shared:
@@ -190,14 +218,17 @@ class JoinFolding(Folding):
             for cell in cells:
                 self.absorb(total, cell)
             cells = [total]
+        (cell,) = cells
+        assert isinstance(cell, JoinCell)
         tags = self._tags
         if tags is not None and len(tags) == 2:
-            left, right = tags
-            for key, parts in cells[0].pending.items():
-                yield key, {left: parts[0], right: parts[1]}
+            (left, right), (of_left, of_right) = tags, cell.parts
+            for key in cell.all_keys():
+                yield key, {left: of_left.get(key) or [], right: of_right.get(key) or []}
             return
-        for key, parts in cells[0].pending.items():
-            yield key, tuple(parts) if tags is None else dict(zip(tags, parts))
+        for key in cell.all_keys():
+            values = tuple(part.get(key) or [] for part in cell.parts)
+            yield key, values if tags is None else dict(zip(tags, values))
 
 
 class CombineFolding(Folding):

@@ -46,7 +46,7 @@ class PartitionedCells:
         """Writes all of the cells; they are empty afterwards."""
         parts: list[list[Record]] = [[] for _ in self._files]
         for windows, cell in cells.items():
-            self._split(windows, cell, parts)
+            self._split(windows, self._spec.folding.packed(cell), parts)
         for file, part in zip(self._files, parts):
             if part:
                 file.append(part)
@@ -114,10 +114,7 @@ class PartitionedCells:
             folding.add(cell, record[2])
             return
         _, pending, accumulators, stamps = record
-        other = folding.new_cell()
-        other.pending.update(pending)
-        other.accumulators.update(accumulators)
-        folding.absorb(cell, other)
+        folding.absorb(cell, Cell(pending, accumulators))
         merge_stamps(self._spec, cell.stamps, stamps)
 
     def _split_again(self, file: SpillFile) -> PartitionedCells:

@@ -262,7 +262,7 @@ LINKS: dict[str, Callable[[], beam.PTransform[Any, Any]]] = {
     "map in context": lambda: beam.Map(at_context),
     "filter": lambda: beam.Filter(lambda x: digest(x) % 3),
     "filter with argument": lambda: beam.Filter(lambda x, n: digest(x) != n, 4),
-    "flat map": lambda: beam.FlatMap(lambda x: [digest(x), str(x)]),
+    "flat map": lambda: beam.FlatMap(lambda x: [digest(x), canonical(x)]),
     "flat map to a generator": lambda: beam.FlatMap(some),
     "flat map to None": lambda: beam.FlatMap(twice_or_none),
     "stamp": lambda: beam.Map(lambda x: window.TimestampedValue(x, digest(x) * 2)),
