@@ -203,7 +203,9 @@ class JoinFolding(Folding):
         """The cell as one dict of key → the values of each input."""
         assert isinstance(cell, JoinCell)
         nothing: list[Any] = []
-        return Cell({key: [part.get(key, nothing) for part in cell.parts] for key in cell.all_keys()}, {})
+        whole = Cell({key: [part.get(key, nothing) for part in cell.parts] for key in cell.all_keys()}, {})
+        whole.stamps = cell.stamps
+        return whole
 
     def absorb(self, cell: Cell, other: Cell) -> None:
         assert isinstance(cell, JoinCell)

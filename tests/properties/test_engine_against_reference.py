@@ -283,6 +283,14 @@ CASES: dict[str, Program] = {
         (SOME, ()),
         (Step("key_by", (0,), "int"), Step("combine_scaled_by_side_input", (2, 1))),
     ),
+    "a join on disk keeps the timestamps of its outputs": Program(
+        (((0, None),),),
+        (
+            Step("window", (0,), (("global",), "OUTPUT_AT_EARLIEST")),
+            Step("key_by", (1,), "alike"),
+            Step("cogroup", (2, 2), "dict"),
+        ),
+    ),
     "a side input of the stream itself": Program((SOME,), (Step("with_list", (0, 0)),)),
 }
 
