@@ -85,9 +85,7 @@ def _mark(index: int) -> PTransform[Any, Any]:
 
 
 def _sorter(count: int, tags: list[Any] | None) -> Callable[[Group], Any]:
-    """The function that sorts a group's values out again. It has no loop over inputs for the usual two."""
-    if count == 2:
-        return _pair_sorter(tags)
+    """The function that sorts a group's values out again."""
 
     def sort_out(group: Group) -> Any:
         key, marked = group
@@ -97,33 +95,3 @@ def _sorter(count: int, tags: list[Any] | None) -> Callable[[Group], Any]:
         return key, tuple(values) if tags is None else dict(zip(tags, values))
 
     return sort_out
-
-
-def _pair_sorter(tags: list[Any] | None) -> Callable[[Group], Any]:
-    def sort_into_tuple(group: Group) -> Any:
-        key, marked = group
-        first: list[Any] = []
-        second: list[Any] = []
-        for index, value in marked:
-            if index:
-                second.append(value)
-            else:
-                first.append(value)
-        return key, (first, second)
-
-    if tags is None:
-        return sort_into_tuple
-    first_tag, second_tag = tags
-
-    def sort_into_dict(group: Group) -> Any:
-        key, marked = group
-        first: list[Any] = []
-        second: list[Any] = []
-        for index, value in marked:
-            if index:
-                second.append(value)
-            else:
-                first.append(value)
-        return key, {first_tag: first, second_tag: second}
-
-    return sort_into_dict
