@@ -5,9 +5,9 @@
 
     output watermark = min(input watermark, hold)          (The Dataflow Model, section 2.3; see docs/event-time.md)
 
-A driver hands a head elements (`input(i)`), and between bundles tells it how far time has come (`advance`); whatever the head has
-to say it emits from within those two calls. It asks it what it holds back and when it next wants to be called. What a head
-keeps can be followed from snapshot to snapshot (`track_changes`, `changes`, `load`), entry by entry.
+A driver hands a head elements (`input(i)`), and between bundles tells it how far time has come (`advance`); whatever the
+head has to say it emits from within those two calls. It asks it what it holds back and when it next wants to be called. What a
+head keeps can be followed from snapshot to snapshot (`track_changes`, `changes`, `load`), entry by entry.
 """
 
 from __future__ import annotations
