@@ -6,9 +6,8 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
-import cloudpickle
-
 from hornbeam.error import TransformError
+from hornbeam.utils import pickling
 
 #: How many objects deep the search for the culprit goes.
 _SEARCH_DEPTH = 6
@@ -21,7 +20,7 @@ class UserCodeError(TransformError, TypeError, RuntimeError):
 def pickle_user_code(value: Any, label: str) -> bytes:
     """The cloudpickle of a step's function; UserCodeError when it, or something it holds, cannot be pickled."""
     try:
-        payload: bytes = cloudpickle.dumps(value)
+        payload: bytes = pickling.dumps(value)
         return payload
     except Exception as error:
         raise UserCodeError(_explain(value, label, error)) from None
@@ -49,7 +48,7 @@ def _find_culprit(value: Any, depth: int, seen: set[int]) -> tuple[str, Any] | N
     seen.add(id(value))
     for name, part in _parts(value):
         try:
-            cloudpickle.dumps(part)
+            pickling.dumps(part)
         except Exception:
             return _find_culprit(part, depth - 1, seen) or (name, part)
     return None

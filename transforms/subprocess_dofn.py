@@ -22,6 +22,7 @@ from hornbeam.transforms.dofn import DoFn
 from hornbeam.transforms.guarded_call import wrapping_signature
 from hornbeam.transforms.signature import DoFnSignature
 from hornbeam.typehints.decorators import IOTypeHints
+from hornbeam.utils import pickling
 
 _LENGTH = struct.Struct(">Q")
 _PROGRAM = "from hornbeam.transforms.subprocess_dofn import serve; import sys; serve(int(sys.argv[1]), int(sys.argv[2]))"
@@ -65,7 +66,7 @@ class DoFnInSubprocess(DoFn):
     def process(self, element: Any, *args: Any, **kwargs: Any) -> Iterable[Any] | None:
         """What the other DoFn gives; SubprocessDied or TimeoutError when it never does."""
         if self._child is None:
-            self._child = _Child(cloudpickle.dumps(self._dofn))
+            self._child = _Child(pickling.dumps(self._dofn))
         try:
             failed, answer = self._child.call((element, args, kwargs), self._timeout)
         except BaseException:
@@ -112,7 +113,7 @@ class _Child:
 
     def call(self, call: Any, timeout: float | None) -> tuple[bool, Any]:
         """Whether the call failed, and what it gave or the exception."""
-        self._write(cloudpickle.dumps(call))
+        self._write(pickling.dumps(call))
         deadline = None if timeout is None else time.monotonic() + timeout
         (length,) = _LENGTH.unpack(self._read(_LENGTH.size, deadline))
         answer: tuple[bool, Any] = cloudpickle.loads(self._read(length, deadline))
@@ -159,7 +160,7 @@ def serve(calls_fd: int, answers_fd: int) -> None:
                     dofn = cloudpickle.loads(data)
                     dofn.setup()
                     continue
-                answer = cloudpickle.dumps(_answer(dofn, *cloudpickle.loads(data)))
+                answer = pickling.dumps(_answer(dofn, *cloudpickle.loads(data)))
                 answers.write(_LENGTH.pack(len(answer)) + answer)
                 answers.flush()
         finally:
@@ -181,7 +182,7 @@ def _answer(dofn: DoFn, element: Any, args: Any, kwargs: Any) -> tuple[bool, Any
         return False, list(outputs) if iterates and outputs is not None else outputs
     except Exception as error:
         try:
-            cloudpickle.loads(cloudpickle.dumps(error))
+            cloudpickle.loads(pickling.dumps(error))
         except Exception:
             return True, RuntimeError("".join(traceback.format_exception(error)))
         return True, error

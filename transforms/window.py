@@ -23,6 +23,7 @@ from hornbeam.transforms.bounded_window import (
     IntervalWindow,
     seconds_text,
 )
+from hornbeam.utils import pickling
 from hornbeam.utils.marked import Marked
 from hornbeam.utils.timestamp import (
     MIN_TIMESTAMP,
@@ -430,7 +431,7 @@ def windowfn_to_function(windowfn: WindowFn) -> Function:
     return Function(
         urns.PYTHON_WINDOW_FN,
         {"window_fn": f"{kind.__module__}.{kind.__qualname__}", "merging": windowfn.is_merging()},
-        cloudpickle.dumps(windowfn),
+        pickling.dumps(windowfn),
     )
 
 

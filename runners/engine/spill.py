@@ -19,12 +19,11 @@ import zlib
 from collections.abc import Iterator
 from typing import IO, Any
 
-import cloudpickle
-
 from hornbeam.error import DataError
 from hornbeam.runners.engine.bundle import Bundle
 from hornbeam.runners.engine.failures import add_advice
 from hornbeam.runners.engine.sizes import mean_size
+from hornbeam.utils import pickling
 
 _HEADER = struct.Struct("<II")
 _BLOCK_BYTES_MAX = 1 << 31
@@ -35,7 +34,7 @@ def _pickled(value: Any) -> bytes:
     try:
         return pickle.dumps(value, protocol=5)
     except (pickle.PicklingError, AttributeError, TypeError):
-        payload: bytes = cloudpickle.dumps(value, protocol=5)
+        payload: bytes = pickling.dumps(value)
         return payload
 
 

@@ -14,6 +14,7 @@ import cloudpickle
 from hornbeam.coders import urns
 from hornbeam.coders.streams import Reader, write_prefixed
 from hornbeam.error import DataError, PipelineError
+from hornbeam.utils import pickling
 
 if TYPE_CHECKING:
     from hornbeam.coders.typecoders import CoderRegistry
@@ -136,7 +137,7 @@ class Coder:
         if self.urn is not None and _CLASSES.get(self.urn) is type(self):
             return self.urn, self.components(), self.spec(), self.payload()
         kind = type(self)
-        return urns.PYTHON, (), {"type": f"{kind.__module__}.{kind.__qualname__}"}, cloudpickle.dumps(self)
+        return urns.PYTHON, (), {"type": f"{kind.__module__}.{kind.__qualname__}"}, pickling.dumps(self)
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):

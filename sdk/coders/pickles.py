@@ -6,13 +6,12 @@ import importlib
 import pickle
 from typing import Any
 
-import cloudpickle
-
 from hornbeam.coders import urns
 from hornbeam.coders.coder import Coder, FastCoder, known_by
 from hornbeam.coders.deterministic import DeterministicFastPrimitivesCoder
 from hornbeam.coders.streams import Reader, write_prefixed
 from hornbeam.error import DataError
+from hornbeam.utils import pickling
 
 
 class PicklerCoder(FastCoder):
@@ -78,7 +77,7 @@ class CloudpickleCoder(PicklerCoder):
 
     def dumps(self, value: Any) -> bytes:
         """The value's pickle."""
-        return cloudpickle.dumps(value)  # type: ignore[no-any-return]
+        return pickling.dumps(value)
 
 
 @known_by(urns.DILL)
@@ -107,7 +106,7 @@ class AnyPickleCoder(PicklerCoder):
                 return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
             except Exception:
                 pass  # cloudpickle can do more, or raises what the user should see
-        return cloudpickle.dumps(value)  # type: ignore[no-any-return]
+        return pickling.dumps(value)
 
 
 def _dill() -> Any:

@@ -19,6 +19,7 @@ from hornbeam.coders import hints, typecoders, urns
 from hornbeam.coders.coder import Coder, FastCoder, known_by
 from hornbeam.coders.streams import Reader, write_prefixed, write_varint
 from hornbeam.error import DataError, PipelineError
+from hornbeam.utils import pickling
 
 if TYPE_CHECKING:
     from hornbeam.coders.typecoders import CoderRegistry
@@ -101,7 +102,7 @@ class RowCoder(FastCoder):
 
     def payload(self) -> bytes:
         """The type."""
-        return cloudpickle.dumps(self._row_type)  # type: ignore[no-any-return]
+        return pickling.dumps(self._row_type)
 
     @classmethod
     def from_function(cls, components: tuple[Coder, ...], spec: Any, payload: bytes) -> RowCoder:

@@ -9,10 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 from unittest import SkipTest
 
-import cloudpickle
-
 from hornbeam.options.pipeline_options import PipelineOptions
 from hornbeam.pipeline import Pipeline
+from hornbeam.utils import pickling
 
 __all__ = ["TestPipeline"]
 
@@ -92,7 +91,7 @@ class TestPipeline(Pipeline):
             if value is True:
                 options.append(f"--{name}")
             elif "matcher" in name:
-                options.append(f"--{name}={base64.b64encode(cloudpickle.dumps(value)).decode()}")
+                options.append(f"--{name}={base64.b64encode(pickling.dumps(value)).decode()}")
             elif value:
                 options.append(f"--{name}={value}")
         return options

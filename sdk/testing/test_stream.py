@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import attrs
-import cloudpickle
 
 from hornbeam.coders import Coder, FastPrimitivesCoder
 from hornbeam.graph import urns
@@ -14,6 +13,7 @@ from hornbeam.pvalue import PBegin, PCollection, PValue
 from hornbeam.transforms.ptransform import GraphParts, PTransform, StepContext
 from hornbeam.transforms.window import GlobalWindows, TimestampedValue
 from hornbeam.transforms.windowing import Windowing
+from hornbeam.utils import pickling
 from hornbeam.utils.timestamp import (
     MAX_TIMESTAMP,
     MIN_TIMESTAMP,
@@ -169,7 +169,7 @@ class TestStream(PTransform[Any, Any]):
         """`TEST_STREAM` with the events, to be read and pickled."""
         payload = TestStreamPayload(tuple(self._events), self._tags(), self.coder)
         spec = {"events": [event.to_spec() for event in self._events]}
-        return GraphParts(urns.TEST_STREAM, spec, cloudpickle.dumps(payload))
+        return GraphParts(urns.TEST_STREAM, spec, pickling.dumps(payload))
 
     def _tags(self) -> tuple[str | None, ...]:
         tags = self.output_tags or {None}
