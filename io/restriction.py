@@ -6,6 +6,7 @@ wants to split or to see the progress while the DoFn runs puts a lock around it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from hornbeam.utils.timestamp import Timestamp
@@ -129,3 +130,9 @@ class WatermarkEstimator:
     def observe_timestamp(self, timestamp: Timestamp) -> None:
         """Take note of an element's timestamp."""
         raise NotImplementedError(f"{type(self).__name__} does not define observe_timestamp()")
+
+
+def does_nothing(method: Callable[[Any, Timestamp], None]) -> Callable[[Any, Timestamp], None]:
+    """Marks an `observe_timestamp` that does nothing, so that a runner need not call it for every element."""
+    method.does_nothing = True  # type: ignore[attr-defined]
+    return method

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from hornbeam.io.restriction import WatermarkEstimator
+from hornbeam.io.restriction import WatermarkEstimator, does_nothing
 from hornbeam.transforms.restriction import WatermarkEstimatorProvider
+from hornbeam.utils import processing_time
 from hornbeam.utils.timestamp import Timestamp
 
 __all__ = ["ManualWatermarkEstimator", "MonotonicWatermarkEstimator", "WalltimeWatermarkEstimator"]
@@ -43,19 +44,20 @@ class WalltimeWatermarkEstimator(WatermarkEstimator):
     """For sources whose event time is the time of processing: the watermark is the clock's."""
 
     def __init__(self, timestamp: Timestamp | None = None) -> None:
-        self._watermark = timestamp if timestamp is not None else Timestamp.now()
+        self._watermark = timestamp if timestamp is not None else processing_time.now()
 
     @classmethod
     def default_provider(cls) -> WatermarkEstimatorProvider:
         """A provider for the default value of `process`'s watermark estimator parameter."""
         return _StateProvider(cls)
 
+    @does_nothing
     def observe_timestamp(self, timestamp: Timestamp) -> None:
         """Nothing: only the clock counts."""
 
     def current_watermark(self) -> Timestamp:
-        """The time now, or the last answer when the clock has gone back."""
-        self._watermark = max(self._watermark, Timestamp.now())
+        """The time now by the run's clock, or the last answer when it has gone back."""
+        self._watermark = max(self._watermark, processing_time.now())
         return self._watermark
 
     def get_estimator_state(self) -> Timestamp:
@@ -74,6 +76,7 @@ class ManualWatermarkEstimator(WatermarkEstimator):
         """A provider for the default value of `process`'s watermark estimator parameter."""
         return _StateProvider(cls)
 
+    @does_nothing
     def observe_timestamp(self, timestamp: Timestamp) -> None:
         """Nothing: only `set_watermark` counts."""
 

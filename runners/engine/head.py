@@ -6,8 +6,8 @@
     output watermark = min(input watermark, hold)          (The Dataflow Model, section 2.3; see docs/event-time.md)
 
 A driver hands a head elements (`input(i)`), and between bundles tells it how far time has come (`advance`); whatever the
-head has to say it emits from within those two calls. It asks it what it holds back and when it next wants to be called. What a
-head keeps can be followed from snapshot to snapshot (`track_changes`, `changes`, `load`), entry by entry.
+head has to say it emits from within those two calls. It asks it what it holds back and when it next wants to be called.
+What a head keeps can be followed from snapshot to snapshot (`track_changes`, `changes`, `load`), entry by entry.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ END_OF_TIME = NEVER
 BEGINNING_OF_TIME = -NEVER
 
 #: In `changes`: the entry is gone.
-DELETED: Any = type("Deleted", (), {"__repr__": lambda self: "DELETED", "__reduce__": lambda self: "DELETED"})()
+DELETED: Any = type(
+    "Deleted", (), {"__repr__": lambda self: "DELETED", "__reduce__": lambda self: "DELETED"}
+)()
 
 
 @attrs.frozen

@@ -53,8 +53,14 @@ class Operator:
     def start_bundle(self) -> None:
         """Before the first elements of a bundle."""
 
+    def finish_input(self) -> None:
+        """After the last element of a bounded input: gives out what waits for the end of time; may emit."""
+
     def finish_bundle(self) -> None:
         """After the last elements of a bundle; may still emit."""
+
+    def commit(self) -> None:
+        """What the bundle that ended last gave is durable; after the finish_bundle of every step."""
 
     def teardown(self) -> None:
         """Once, after everything, also after a failure."""

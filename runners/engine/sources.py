@@ -29,16 +29,14 @@ def read_root(step: Transform, container: MetricsContainer, chunk: int = CHUNK) 
         yield from _read_source(step, container, chunk)
     else:
         raise NotSupportedError(
-            f"step {step.label!r} ({step.urn}) is an unbounded root, which this version's runners do not have yet"
+            f"step {step.label!r} ({step.urn}) is an unbounded root, in a run of bounded data"
         )
 
 
 def _read_source(step: Transform, container: MetricsContainer, chunk: int) -> Iterator[Bundle]:
     source = cloudpickle.loads(step.payload)
     if not source.is_bounded():
-        raise NotSupportedError(
-            f"step {step.label!r} reads an unbounded source, which this version's runners do not have yet"
-        )
+        raise NotSupportedError(f"step {step.label!r} reads an unbounded source, in a run of bounded data")
     collected: list[Bundle] = []
     outputs = Outputs(GlobalWindows(), {"out": collected.append}, None, step.label)
     batches = _batches(source, chunk)
