@@ -100,6 +100,19 @@ class DoFn(WithTypeHints, HasDisplayData):
         return mark
 
     @staticmethod
+    def requires_time_sorted_input(process: FnT) -> FnT:
+        """Decorator for a stateful DoFn's process that wants its elements in the order of their timestamps.
+
+        Elements wait until the watermark passes them. Beyond Beam's Python; `@RequiresTimeSortedInput` in its Java.
+        """
+        if getattr(process, "__name__", "") != "process":
+            raise ValueError(
+                f"@DoFn.requires_time_sorted_input belongs on a DoFn's process method; it is on {process!r}."
+            )
+        process._requires_time_sorted_input = True  # type: ignore[attr-defined]
+        return process
+
+    @staticmethod
     def yields_elements(fn: FnT) -> FnT:
         """Decorator for a process_batch that gives single elements, not batches."""
         _check_batch_method(fn, "yields_elements")

@@ -6,7 +6,7 @@ from typing import Any
 
 from hornbeam.transforms.dofn import CallableDoFn, DoFn, refuse_async
 from hornbeam.transforms.restriction import RestrictionProvider, WatermarkEstimatorProvider
-from hornbeam.transforms.signature import DoFnSignature, MethodSignature
+from hornbeam.transforms.signature import NO_DEFAULT, DoFnSignature, MethodSignature
 from hornbeam.transforms.userstate import validate_stateful_dofn
 
 #: What a method that is called without an element cannot ask for.
@@ -25,6 +25,9 @@ _OF_AN_ELEMENT = frozenset(
         "dynamic_timer_tag",
     }
 )
+
+#: What a callback of a timer or of a window's expiration cannot ask for.
+_OF_NO_CALLBACK = frozenset({"element", "windowed_value", "restriction", "watermark_estimator"})
 
 
 def validate_dofn(dofn: DoFn) -> DoFnSignature:
@@ -47,6 +50,7 @@ def validate_dofn(dofn: DoFn) -> DoFnSignature:
                 raise ValueError(
                     f"{name}.{method.name} cannot ask for {parameter.param!r}: there is no element when it is called."
                 )
+    _check_callbacks(signature, name)
     _check_splittable(signature, name)
     if signature.is_stateful and not isinstance(dofn, CallableDoFn):
         if signature.is_splittable:
@@ -55,6 +59,25 @@ def validate_dofn(dofn: DoFn) -> DoFnSignature:
             )
         validate_stateful_dofn(dofn)
     return signature
+
+
+def _check_callbacks(signature: DoFnSignature, name: str) -> None:
+    """ValueError for a parameter that a timer's callback or @on_window_expiration method cannot have."""
+    if signature.requires_time_sorted_input and not signature.is_stateful:
+        raise ValueError(
+            f"{name}.process is marked with requires_time_sorted_input, which is for DoFns with state or timers only."
+        )
+    expiring = signature.on_window_expiration
+    for method in (*signature.timer_callbacks.values(), *([] if expiring is None else [expiring])):
+        for parameter in method.parameters:
+            required = parameter.kind == "argument" and parameter.default is NO_DEFAULT
+            if parameter.kind in _OF_NO_CALLBACK or required:
+                asked = repr(parameter.name) if required else repr(parameter.param)
+                raise ValueError(
+                    f"{name}.{method.name} cannot ask for {asked}: it is called without an element, by a timer or the "
+                    "end of a window, and gets what its parameters' defaults name (DoFn.KeyParam, DoFn.WindowParam, "
+                    "DoFn.TimestampParam, DoFn.StateParam(...), DoFn.TimerParam(...))."
+                )
 
 
 def _refuse_duplicates(name: str, method: MethodSignature) -> None:

@@ -163,6 +163,7 @@ class ParDo(PTransformWithSideInputs):
         """One PCollection, unbounded when an element may have output without end."""
         pcoll = self._checked_input(pcoll)
         if self.signature.is_stateful:
+            self._refuse_merging(pcoll)
             require_deterministic_keys(pcoll)
         return PCollection.from_(pcoll, self._is_bounded(pcoll))
 
@@ -176,6 +177,14 @@ class ParDo(PTransformWithSideInputs):
             )
         advice = "Choose one of its outputs." if isinstance(pcoll, DoOutputsTuple) else "Flatten them first."
         raise TypeError(f"{self.label!r} needs one PCollection; it got {pcoll!r}. {advice}")
+
+    def _refuse_merging(self, pcoll: PCollection[Any]) -> None:
+        window_fn = pcoll.windowing.windowfn
+        if window_fn.is_merging():
+            raise ValueError(
+                f"{self.label!r} uses state or timers, which belong to a key and a window; its input has {window_fn!r}, "
+                "whose windows merge. Put beam.WindowInto with windows that do not merge before it, or group first."
+            )
 
     def _is_bounded(self, pcoll: PCollection[Any]) -> bool:
         return pcoll.is_bounded and not (
@@ -206,7 +215,7 @@ class ParDo(PTransformWithSideInputs):
             "splittable": signature.is_splittable,
             "state": sorted(signature.state_params),
             "timers": sorted(signature.timer_params),
-            "requires_time_sorted_input": bool(getattr(self.dofn, "requires_time_sorted_input", False)),
+            "requires_time_sorted_input": signature.requires_time_sorted_input,
         }
 
     def with_outputs(

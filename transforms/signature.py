@@ -179,6 +179,8 @@ class DoFnSignature:
     timer_params: Mapping[str, TimerParam] = attrs.field(factory=dict)
     restriction_param: RestrictionParam | None = None
     watermark_estimator_param: WatermarkEstimatorParam | None = None
+    #: Whether process wants elements in the order of their timestamps.
+    requires_time_sorted_input: bool = False
 
     def methods(self) -> tuple[MethodSignature, ...]:
         """Every method that is there."""
@@ -236,7 +238,7 @@ class DoFnSignature:
     @property
     def is_stateful(self) -> bool:
         """Whether some method uses state or timers."""
-        return bool(self.state_params or self.timer_params)
+        return bool(self.state_params or self.timer_params) or self.on_window_expiration is not None
 
     @property
     def is_plain(self) -> bool:
@@ -363,10 +365,7 @@ def signature_of_methods(
             return MethodSignature(name, method, (), defined=False)
         return MethodSignature(name, method, parameters_of(method) or ())
 
-    expiration = getattr(dofn, "on_window_expiration", None)
-    expiring = None
-    if expiration is not None:
-        expiring = MethodSignature("on_window_expiration", expiration, parameters_of(expiration) or ())
+    expiring = _expiration_callback(dofn)
     takers = [process, process_batch]
     timers = _timer_callbacks(dofn, [*takers, expiring])
     users = [*takers, expiring, *timers.values()]
@@ -386,7 +385,23 @@ def signature_of_methods(
         timer_params={param.timer_spec.name: param for param in gather(TimerParam, users)},
         restriction_param=next(iter(gather(RestrictionParam, takers)), None),
         watermark_estimator_param=next(iter(gather(WatermarkEstimatorParam, takers)), None),
+        requires_time_sorted_input=bool(getattr(process.method, "_requires_time_sorted_input", False)),
     )
+
+
+def _expiration_callback(dofn: DoFn) -> MethodSignature | None:
+    """The method that `@on_window_expiration` decorates; ValueError for several."""
+    found = [
+        name for name in dir(type(dofn)) if getattr(getattr(type(dofn), name), "_on_window_expiration", False)
+    ]
+    if len(found) > 1:
+        raise ValueError(
+            f"{type(dofn).__name__} has several @on_window_expiration methods: {', '.join(found)}."
+        )
+    if not found:
+        return None
+    method = getattr(dofn, found[0])
+    return MethodSignature(found[0], method, parameters_of(method) or ())
 
 
 def _timer_callbacks(dofn: DoFn, methods: Sequence[MethodSignature | None]) -> dict[str, MethodSignature]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from hornbeam.coders.coders import Coder
 from hornbeam.transforms.dofn_params import StateParam, TimerParam, param_of_default
 from hornbeam.transforms.timeutil import TimeDomain
-from hornbeam.utils.timestamp import Timestamp, TimestampTypes
+from hornbeam.utils.timestamp import DurationTypes, Timestamp, TimestampTypes, micros_of
 
 if TYPE_CHECKING:
     from hornbeam.transforms.combine import CombineFn
@@ -27,14 +27,24 @@ CallbackT = TypeVar("CallbackT", bound=Callable[..., Any])
 
 
 class StateSpec:
-    """A named cell of state, with the coder of what it holds."""
+    """A named cell of state, with the coder of what it holds.
 
-    def __init__(self, name: str, coder: Coder) -> None:
+    With `ttl` (beyond Beam's Python: seconds of processing time) the cell is empty again, and takes no memory, when
+    that much time has passed since it was last written. In a bounded run the clock stands still.
+    """
+
+    def __init__(self, name: str, coder: Coder, *, ttl: DurationTypes | None = None) -> None:
         if not isinstance(name, str):
             raise TypeError(f"{type(self).__name__}: name must be a str; it is {name!r}.")
         _check_coder(self, name, coder)
         self.name = name
         self.coder = coder
+        #: How long a cell lasts after a write, in processing time; None for as long as its window.
+        self.ttl_micros: int | None = None if ttl is None else micros_of(ttl)
+        if self.ttl_micros is not None and self.ttl_micros <= 0:
+            raise ValueError(
+                f"{type(self).__name__} {name!r}: ttl must be a number of seconds above 0; it is {ttl!r}."
+            )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
@@ -63,7 +73,9 @@ class CombiningValueStateSpec(StateSpec):
     `CombiningValueStateSpec(name, combine_fn)` will do.
     """
 
-    def __init__(self, name: str, coder: Any = None, combine_fn: Any = None) -> None:
+    def __init__(
+        self, name: str, coder: Any = None, combine_fn: Any = None, *, ttl: DurationTypes | None = None
+    ) -> None:
         if combine_fn is None:
             if coder is None:
                 raise ValueError(f"CombiningValueStateSpec {name!r} needs a combine_fn.")
@@ -72,7 +84,8 @@ class CombiningValueStateSpec(StateSpec):
         from hornbeam.transforms.combine import CombineFn
 
         self.combine_fn: CombineFn = CombineFn.maybe_from_callable(combine_fn)
-        super().__init__(name, self.combine_fn.get_accumulator_coder() if coder is None else coder)
+        coder = self.combine_fn.get_accumulator_coder() if coder is None else coder
+        super().__init__(name, coder, ttl=ttl)
 
 
 class MapStateSpec(StateSpec):
@@ -81,8 +94,10 @@ class MapStateSpec(StateSpec):
     Beyond Beam's Python. `coder` is the values'.
     """
 
-    def __init__(self, name: str, key_coder: Coder, value_coder: Coder) -> None:
-        super().__init__(name, value_coder)
+    def __init__(
+        self, name: str, key_coder: Coder, value_coder: Coder, *, ttl: DurationTypes | None = None
+    ) -> None:
+        super().__init__(name, value_coder, ttl=ttl)
         _check_coder(self, name, key_coder)
         self.key_coder = key_coder
 
@@ -148,6 +163,19 @@ def on_timer(timer_spec: TimerSpec) -> Callable[[CallbackT], CallbackT]:
     return attach
 
 
+def on_window_expiration(method: CallbackT) -> CallbackT:
+    """Decorates the method of a stateful DoFn that is called for each key of a window when the window expires.
+
+    It is the last look at the key's state. Its parameters are all by default value: `DoFn.StateParam(...)`, `KeyParam`,
+    `WindowParam`, `TimestampParam` (the window's last timestamp), `TimerParam(...)` to clear a timer.
+    It may output as process does, at the window's last timestamp. Beyond Beam's Python.
+    """
+    if not callable(method):
+        raise ValueError(f"@on_window_expiration decorates a method; it was put on {method!r}.")
+    method._on_window_expiration = True  # type: ignore[attr-defined]
+    return method
+
+
 def get_dofn_specs(dofn: Any) -> tuple[set[StateSpec], set[TimerSpec]]:
     """The specs that the DoFn's methods name in their parameters' defaults.
 
@@ -208,6 +236,8 @@ def _refuse_same_names(dofn: Any, what: str, specs: Iterable[StateSpec | TimerSp
 class RuntimeState(abc.ABC):
     """State of one key and window, as a DoFn is handed it. Good for the one call that it was handed to."""
 
+    __slots__ = ()
+
     def prefetch(self) -> None:  # noqa: B027
         """Say that the state will soon be read."""
 
@@ -226,6 +256,8 @@ class RuntimeState(abc.ABC):
 class ReadModifyWriteRuntimeState(RuntimeState):
     """State of a ReadModifyWriteStateSpec."""
 
+    __slots__ = ()
+
     @abc.abstractmethod
     def read(self) -> Any:
         """The value, or None when there is none."""
@@ -237,6 +269,8 @@ class ReadModifyWriteRuntimeState(RuntimeState):
 
 class AccumulatingRuntimeState(RuntimeState):
     """State to which values are added."""
+
+    __slots__ = ()
 
     @abc.abstractmethod
     def read(self) -> Any:
@@ -250,17 +284,25 @@ class AccumulatingRuntimeState(RuntimeState):
 class BagRuntimeState(AccumulatingRuntimeState):
     """State of a BagStateSpec; `read` gives the values in no order."""
 
+    __slots__ = ()
+
 
 class SetRuntimeState(AccumulatingRuntimeState):
     """State of a SetStateSpec; `read` gives the values in no order, each once."""
+
+    __slots__ = ()
 
 
 class CombiningValueRuntimeState(AccumulatingRuntimeState):
     """State of a CombiningValueStateSpec; `read` gives the extracted output, also when nothing was added."""
 
+    __slots__ = ()
+
 
 class OrderedListRuntimeState(AccumulatingRuntimeState):
     """State of an OrderedListStateSpec; `add` takes and `read` gives pairs (timestamp, value)."""
+
+    __slots__ = ()
 
     @abc.abstractmethod
     def read_range(
@@ -275,6 +317,8 @@ class OrderedListRuntimeState(AccumulatingRuntimeState):
 
 class MapRuntimeState(RuntimeState):
     """State of a MapStateSpec."""
+
+    __slots__ = ()
 
     @abc.abstractmethod
     def get(self, key: Any, default: Any = None) -> Any:
@@ -304,6 +348,8 @@ class MapRuntimeState(RuntimeState):
 class MultiMapRuntimeState(RuntimeState):
     """State of a MultiMapStateSpec."""
 
+    __slots__ = ()
+
     @abc.abstractmethod
     def add(self, key: Any, value: Any) -> None:
         """Add the value to the key's."""
@@ -328,9 +374,22 @@ class MultiMapRuntimeState(RuntimeState):
 class BaseTimer(abc.ABC):
     """A timer, or a family of timers told apart by their dynamic tags."""
 
+    __slots__ = ()
+
     @abc.abstractmethod
-    def set(self, timestamp: TimestampTypes, dynamic_timer_tag: str = "") -> None:
-        """Let it fire at `timestamp`, in the timer's time domain, instead of when it was to fire before."""
+    def set(
+        self,
+        timestamp: TimestampTypes,
+        dynamic_timer_tag: str = "",
+        *,
+        output_timestamp: TimestampTypes | None = None,
+    ) -> None:
+        """Let it fire at `timestamp`, in the timer's time domain, instead of when it was to fire before.
+
+        `output_timestamp` (beyond Beam's Python) is the event time that outputs of the callback get and at which
+        the watermark is held until then: by default `timestamp` for a timer in event time, and the timestamp
+        of the element (or of the timer) at hand for one on the wall clock.
+        """
 
     @abc.abstractmethod
     def clear(self, dynamic_timer_tag: str = "") -> None:
@@ -339,6 +398,8 @@ class BaseTimer(abc.ABC):
 
 class RuntimeTimer(BaseTimer):
     """The timer of one key and window, as a DoFn is handed it."""
+
+    __slots__ = ()
 
 
 class Timer(NamedTuple):

@@ -14,6 +14,7 @@ from typing import Any
 
 from hornbeam.runners.engine.bundle import Bundle
 from hornbeam.runners.engine.side_inputs import SideInputReader
+from hornbeam.transforms.dofn_params import DoFnParam
 from hornbeam.transforms.pardo import SideInputRef
 from hornbeam.transforms.signature import BoundCall, MethodSignature, Parameter
 from hornbeam.utils.timestamp import Timestamp
@@ -60,7 +61,8 @@ class Call:
     """A user function with its arguments laid out. `over(bundle)` gives the results, lazily, in order.
 
     `provided` holds values for context parameters that are the same for all elements of a bundle (setup context,
-    restriction tracker …), by parameter name; the caller may change it between bundles.
+    restriction tracker …), by parameter name; the caller may change it between bundles. `columns` gives an entry an
+    element for context parameters that only the caller knows (state, timers).
     """
 
     def __init__(
@@ -70,8 +72,10 @@ class Call:
         unpacked: bool,
         side_inputs: Mapping[str, SideInputReader],
         provided: dict[str, Any] | None = None,
+        columns: Mapping[DoFnParam, Column] | None = None,
     ) -> None:
         self.provided = {} if provided is None else provided
+        self._own_columns = columns or {}
         self._side_inputs = side_inputs
         self.sides = [
             ref.tag for ref in (*bound.positional, *bound.keywords.values()) if isinstance(ref, SideInputRef)
@@ -111,6 +115,8 @@ class Call:
             return lambda bundle: _side_column(reader, bundle)
         if not isinstance(item, Parameter):
             return lambda bundle: repeat(item)
+        if item.param is not None and item.param in self._own_columns:
+            return self._own_columns[item.param]
         if item.kind in _CONTEXT:
             return _CONTEXT[item.kind]
         name = item.name
@@ -129,11 +135,11 @@ class Call:
                 columns[index] = values
         return map(self._function, *columns)
 
-    def once(self) -> Any:
-        """Calls a function that takes no element."""
-        nothing = Bundle([None])
+    def once(self, context: Bundle | None = None) -> Any:
+        """Calls a function that takes no element, in the context of a bundle of one."""
+        one = Bundle([None]) if context is None else context
         return (
-            next(map(self._function, *[column(nothing) for column in self._columns]))
+            next(map(self._function, *[column(one) for column in self._columns]))
             if self._columns
             else self._function()
         )
@@ -169,6 +175,8 @@ def bind(
     side_inputs: Mapping[str, SideInputReader],
     function: Callable[..., Any] | None = None,
     provided: dict[str, Any] | None = None,
+    columns: Mapping[DoFnParam, Column] | None = None,
 ) -> Call:
     """The Call of a DoFn's method, or of `function` with the method's parameters."""
-    return Call(function or method.method, method.bind(args, kwargs), method.unpacked, side_inputs, provided)
+    bound = method.bind(args, kwargs)
+    return Call(function or method.method, bound, method.unpacked, side_inputs, provided, columns)

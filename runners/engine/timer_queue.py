@@ -43,6 +43,11 @@ class TimerQueue(Generic[NameT]):
         entry = self._current.get(name)
         return None if entry is None else entry[0]
 
+    def order_of(self, name: NameT) -> int | None:
+        """How many settings there were up to its own, if it is set: larger for what was set later."""
+        entry = self._current.get(name)
+        return None if entry is None else entry[1]
+
     def clear(self, name: NameT) -> None:
         """Let it not come up; nothing happens if it is not set."""
         self._current.pop(name, None)
