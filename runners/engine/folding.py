@@ -10,6 +10,7 @@ pend. MergeFolding is fed accumulators, not values. All give what `create_accumu
 
 from __future__ import annotations
 
+import copy
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
@@ -30,6 +31,9 @@ from hornbeam.transforms.combiners import CountCombineFn
 _TOGETHER_MIN = 16
 #: A dict entry and the list it holds.
 _ENTRY_BYTES = 200
+
+#: Accumulators of these types cannot change under whoever holds them.
+_UNCHANGEABLE = frozenset({int, float, complex, bool, str, bytes, type(None)})
 
 _first = itemgetter(0)
 
@@ -88,6 +92,23 @@ class Folding:
     def compact(self, cell: Cell) -> None:
         """Folds what pends into accumulators, where the strategy has any."""
 
+    def keys(self, cell: Cell) -> Iterable[Any]:
+        """The table keys of a cell, each once."""
+        return {**cell.pending, **cell.accumulators}
+
+    def content(self, cell: Cell, key: Any) -> Any:
+        """All that a cell holds for a key, for a snapshot; `put` takes it back."""
+        accumulator = (cell.accumulators[key],) if key in cell.accumulators else ()
+        return cell.pending.get(key, ()), accumulator
+
+    def put(self, cell: Cell, key: Any, content: Any) -> None:
+        """Makes what `content` gave the cell's content for a key."""
+        values, accumulator = content
+        if values:
+            cell.pending[key] = list(values)
+        if accumulator:
+            (cell.accumulators[key],) = accumulator
+
     def absorb(self, cell: Cell, other: Cell) -> None:
         """Adds all of another cell of this strategy; `other` is not used after."""
         for key, values in other.pending.items():
@@ -113,6 +134,25 @@ class Folding:
         """The outputs for values[first:after] of each pair of bounds."""
         fold = self.fold
         return [fold(values[first:after]) for first, after in zip(firsts, afters)]
+
+    # The same for one key and window at a time, where panes fire one by one: no cell, an accumulator.
+
+    def begun(self) -> Any:
+        """The accumulator of no values."""
+        return []
+
+    def extended(self, accumulator: Any, values: list[Any]) -> Any:
+        """The accumulator with more values; the one given is not used after."""
+        accumulator.extend(values)
+        return accumulator
+
+    def merged(self, accumulators: list[Any]) -> Any:
+        """One accumulator of several, in their order; those given are not used after."""
+        return list(chain.from_iterable(accumulators))
+
+    def given(self, accumulator: Any, keep: bool) -> Any:
+        """The output; with `keep` the accumulator goes on, and shares nothing with the output."""
+        return list(accumulator) if keep else accumulator
 
     def size(self, cell: Cell) -> int:
         """Estimated bytes of a cell, but for the values that pend."""
@@ -198,6 +238,20 @@ class JoinFolding(Folding):
         place = self.place
         for cell, (key, value) in zip(cells, pairs):
             cell.parts[place][key].append(value)  # type: ignore[attr-defined]
+
+    def keys(self, cell: Cell) -> Iterable[Any]:
+        assert isinstance(cell, JoinCell)
+        return cell.all_keys()
+
+    def content(self, cell: Cell, key: Any) -> Any:
+        assert isinstance(cell, JoinCell)
+        return [part.get(key, ()) for part in cell.parts]
+
+    def put(self, cell: Cell, key: Any, content: Any) -> None:
+        assert isinstance(cell, JoinCell)
+        for part, values in zip(cell.parts, content):
+            if values:
+                part[key] = list(values)
 
     def packed(self, cell: Cell) -> Cell:
         """The cell as one dict of key → the values of each input."""
@@ -299,8 +353,22 @@ class CombineFolding(Folding):
         return fn.extract_output(fn.compact(accumulator, *args, **kwargs), *args, **kwargs)
 
     def fold(self, values: list[Any]) -> Any:
-        fn, args, kwargs = self.fn, self.args, self.kwargs
-        return self.output(fn.add_inputs(fn.create_accumulator(*args, **kwargs), values, *args, **kwargs))
+        return self.output(self.extended(self.begun(), values))
+
+    def begun(self) -> Any:
+        return self.fn.create_accumulator(*self.args, **self.kwargs)
+
+    def extended(self, accumulator: Any, values: list[Any]) -> Any:
+        return self.fn.add_inputs(accumulator, values, *self.args, **self.kwargs)
+
+    def merged(self, accumulators: list[Any]) -> Any:
+        return self.fn.merge_accumulators(accumulators, *self.args, **self.kwargs)
+
+    def given(self, accumulator: Any, keep: bool) -> Any:
+        if keep and type(accumulator) not in _UNCHANGEABLE:
+            # What compact and extract_output make may be, or hold, the accumulator itself.
+            accumulator = copy.deepcopy(accumulator)
+        return self.output(accumulator)
 
 
 class MergeFolding(CombineFolding):
@@ -318,6 +386,9 @@ class MergeFolding(CombineFolding):
                 raised_at_key(error, user_key(key))
                 raise
         cell.pending.clear()
+
+    def extended(self, accumulator: Any, values: list[Any]) -> Any:
+        return self.merged([accumulator, *values])
 
     def fold(self, values: list[Any]) -> Any:
         merged = (
@@ -343,6 +414,15 @@ class _DirectFolding(Folding):
         for cell in cells:
             self.absorb(total, cell)
         return iter(total.accumulators.items())
+
+    def begun(self) -> Any:
+        return 0
+
+    def merged(self, accumulators: list[Any]) -> Any:
+        return sum(accumulators)
+
+    def given(self, accumulator: Any, keep: bool) -> Any:
+        return accumulator
 
 
 class SumFolding(_DirectFolding):
@@ -379,6 +459,9 @@ class SumFolding(_DirectFolding):
     def absorb(self, cell: Cell, other: Cell) -> None:
         self.add(cell, other.accumulators.items())
 
+    def extended(self, accumulator: Any, values: list[Any]) -> Any:
+        return sum(values, accumulator)
+
     def fold(self, values: list[Any]) -> Any:
         return sum(values)
 
@@ -409,6 +492,9 @@ class CountFolding(_DirectFolding):
         totals = cell.accumulators
         for key, count in other.accumulators.items():
             totals[key] += count
+
+    def extended(self, accumulator: Any, values: list[Any]) -> Any:
+        return accumulator + len(values)
 
     def fold(self, values: list[Any]) -> Any:
         return len(values)

@@ -2,8 +2,8 @@
 
     CombinePerKey  ⇒  Precombine (in the stage of its input) ─group─► Merge (accumulators in, outputs out)
 
-Not lifted: windows that merge (two accumulators may meet in one window only later), and triggers that count elements
-or else look at more than time, for which several elements must not arrive as one.
+Not lifted: windows that merge (two accumulators may meet in one window only later), and firings that count elements
+or else look at more than time, or may give late elements out, for which several elements must not arrive as one.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import attrs
 
 from hornbeam.graph import urns
 from hornbeam.graph.model import PCollection, Transform
+from hornbeam.runners.planner.firing import only_looks_at_time
 from hornbeam.runners.planner.plan import Plan
 
 
@@ -23,7 +24,7 @@ def lift_combines(plan: Plan) -> Plan:
     pcollections = dict(plan.graph.pcollections)
     for id_, step in plan.steps.items():
         source = next(iter(step.inputs.values()), None)
-        if step.urn != urns.COMBINE_PER_KEY or source is None or not _may_lift(plan, source):
+        if step.urn != urns.COMBINE_PER_KEY or source is None or not _may_lift(plan, step, source):
             steps[id_] = step
             continue
         middle = f"{id_}/accumulators"
@@ -46,17 +47,6 @@ def lift_combines(plan: Plan) -> Plan:
     return attrs.evolve(plan, graph=graph, steps=steps)
 
 
-def _may_lift(plan: Plan, source: str) -> bool:
+def _may_lift(plan: Plan, step: Transform, source: str) -> bool:
     windowing = plan.graph.windowings[plan.graph.pcollections[source].windowing]
-    return not windowing.merging and only_looks_at_time(windowing.trigger)
-
-
-def only_looks_at_time(trigger: Any) -> bool:
-    """Whether the trigger fires the same however many elements an accumulator stands for."""
-    if isinstance(trigger, list):
-        return all(map(only_looks_at_time, trigger))
-    if not isinstance(trigger, dict):
-        return True
-    if trigger.get("type") in ("element_count", "after_count", "count"):
-        return int(trigger.get("count", 0)) == 1
-    return all(map(only_looks_at_time, trigger.values()))
+    return not windowing.merging and "late_tag" not in step.spec and only_looks_at_time(windowing)

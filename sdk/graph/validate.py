@@ -15,7 +15,7 @@ _ARITY: Mapping[str, tuple[int | None, int, int | None]] = {
     urns.READ: (0, 1, 1),
     urns.TEST_STREAM: (0, 0, None),
     urns.PARDO: (1, 0, None),
-    urns.GROUP_BY_KEY: (1, 1, 1),
+    urns.GROUP_BY_KEY: (1, 1, 2),
     urns.FLATTEN: (None, 1, 1),
     urns.WINDOW_INTO: (1, 1, 1),
     urns.RESHUFFLE: (1, 1, 1),

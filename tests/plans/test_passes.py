@@ -13,13 +13,19 @@ from hornbeam.pvalue import AsIter, AsSingleton
 from hornbeam.runners.planner.drop_voids import drop_voids
 from hornbeam.runners.planner.expand import expand
 from hornbeam.runners.planner.fuse import fuse
-from hornbeam.runners.planner.lift_combines import lift_combines, only_looks_at_time
+from hornbeam.runners.planner.lift_combines import lift_combines
 from hornbeam.runners.planner.passes import make_plan
 from hornbeam.runners.planner.plan import Plan
 from hornbeam.runners.planner.prune import prune
 from hornbeam.runners.planner.render import to_text
 from hornbeam.transforms.combine import key_with_void
-from hornbeam.transforms.trigger import AccumulationMode, AfterCount, AfterWatermark, Repeatedly
+from hornbeam.transforms.trigger import (
+    AccumulationMode,
+    AfterCount,
+    AfterProcessingTime,
+    AfterWatermark,
+    Repeatedly,
+)
 from hornbeam.transforms.window import FixedWindows, Sessions
 
 
@@ -181,7 +187,24 @@ def windowed_sum(windowing):
                 trigger=Repeatedly(AfterCount(1)),
                 accumulation_mode=AccumulationMode.DISCARDING,
             ),
+            False,
+        ),
+        (
+            beam.WindowInto(
+                FixedWindows(10),
+                trigger=AfterWatermark(early=AfterProcessingTime(5)),
+                accumulation_mode=AccumulationMode.DISCARDING,
+            ),
             True,
+        ),
+        (beam.WindowInto(FixedWindows(10), allowed_lateness=5), False),
+        (
+            beam.WindowInto(
+                FixedWindows(10),
+                trigger=AfterWatermark(early=AfterProcessingTime(0)),
+                accumulation_mode=AccumulationMode.DISCARDING,
+            ),
+            False,
         ),
         (
             beam.WindowInto(
@@ -190,24 +213,21 @@ def windowed_sum(windowing):
             True,
         ),
     ],
-    ids=["fixed", "sessions", "every three", "early by twos", "every one", "watermark"],
+    ids=[
+        "fixed",
+        "sessions",
+        "every three",
+        "early by twos",
+        "every one",
+        "early by time",
+        "lateness",
+        "early at once",
+        "watermark",
+    ],
 )
 def test_lift_refuses_merging_windows_and_counting_triggers(windowing, lifted):
     plan = lift_combines(plan_of(windowed_sum(windowing)))
     assert ("Precombine" in text(plan)) == lifted
-
-
-@pytest.mark.parametrize(
-    ("trigger", "answer"),
-    [
-        ({"type": "default"}, True),
-        ({"type": "count", "count": 1}, True),
-        ({"type": "count", "count": 2}, False),
-        ({"type": "any", "triggers": [{"type": "default"}, {"type": "count", "count": 5}]}, False),
-    ],
-)
-def test_only_looks_at_time(trigger, answer):
-    assert only_looks_at_time(trigger) is answer
 
 
 # drop voids
