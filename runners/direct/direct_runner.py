@@ -1,6 +1,9 @@
-"""DirectRunner: runs a bounded graph in this process and answers when it has ended."""
+"""DirectRunner: runs a graph in this process, a bounded one stage after stage, a stream piece by piece."""
 
 from __future__ import annotations
+
+import threading
+from types import TracebackType
 
 from hornbeam.error import DataError, PipelineError
 from hornbeam.graph import urns
@@ -8,15 +11,19 @@ from hornbeam.graph.model import Graph
 from hornbeam.graph.validate import validate
 from hornbeam.metrics.execution import MetricsRegistry
 from hornbeam.metrics.results import MetricResults
-from hornbeam.options.pipeline_options import DirectOptions, PipelineOptions
+from hornbeam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 from hornbeam.options.value_provider import RuntimeValueProvider
 from hornbeam.runners.direct.execution import Execution
 from hornbeam.runners.direct.progress import Progress
+from hornbeam.runners.direct.stream_execution import StreamExecution
+from hornbeam.runners.direct.stream_result import StreamResult
 from hornbeam.runners.engine import collector
+from hornbeam.runners.engine.clock import Clock, ManualClock, WallClock
+from hornbeam.runners.engine.explain import Explanation
 from hornbeam.runners.engine.failures import user_frames
 from hornbeam.runners.engine.spill import TemporarySpace
 from hornbeam.runners.engine.support import refuse_unsupported
-from hornbeam.runners.planner import make_plan
+from hornbeam.runners.planner import STREAM_PASSES, make_plan
 from hornbeam.runners.runner import PipelineResult, PipelineRunner, PipelineState
 from hornbeam.utils.run_end import run_scope
 
@@ -25,40 +32,139 @@ _OF_NO_FRAME_OF_OURS = (KeyboardInterrupt, OSError, DataError, PipelineError)
 
 
 class DirectRunner(PipelineRunner):
-    """Runs a pipeline in this process, on one core, with bounded memory.
+    """Runs a pipeline in this process, on one core.
 
-    `run` returns when the pipeline has ended. What user code raises is raised by `run`, with the step and the element
-    named in a note. Options: `--memory_limit`, `--bundle_size`, `--temp_dir`, `--no_progress`.
+    `run` returns when the pipeline has ended, or, if it reads unbounded sources, at once; such a run goes on in a thread
+    until its sources end, it is cancelled or drained, or `--run_for_secs` are over. What user code raises is
+    raised by `run` (of a running stream, by `wait_until_finish`), with the step and the element named in a note.
+    Options: `--memory_limit`, `--bundle_size`, `--temp_dir`, `--no_progress`, `--streaming`, `--run_for_secs`.
     """
 
-    def run(self, graph: Graph, options: PipelineOptions | None = None) -> DirectResult:
-        """Runs the graph to its end. Temporary files are removed, whatever happens."""
+    def run(self, graph: Graph, options: PipelineOptions | None = None) -> PipelineResult:
+        """Runs the graph. Temporary files are removed when it has ended, whatever happens."""
         validate(graph)
-        direct = (options if options is not None else PipelineOptions([])).view_as(DirectOptions)
+        options = options if options is not None else PipelineOptions([])
+        if is_stream(graph) or options.view_as(StandardOptions).streaming:
+            return self._run_stream(graph, options)
         registry = MetricsRegistry()
-        progress = Progress(not direct.no_progress)
-        space = TemporarySpace(direct.temp_dir)
-        try:
-            RuntimeValueProvider.set_runtime_options(direct.get_all_options(display_warnings=False))
-            with run_scope(), collector.relaxed():
-                # Bundles of a stated size are of that size behind every reshuffle too, and so behind every Create.
-                cut_before = frozenset({urns.RESHUFFLE}) if direct.bundle_size else frozenset()
-                plan = make_plan(graph, cut_before=cut_before)
-                refuse_unsupported(plan)
-                Execution(
-                    plan, space, direct.memory_limit_bytes(), direct.bundle_size, registry, progress
-                ).run()
-        except BaseException as error:
-            if getattr(error, "hornbeam_failure", None) is not None or isinstance(
-                error, _OF_NO_FRAME_OF_OURS
-            ):
-                error.with_traceback(user_frames(error.__traceback__))
-            raise
-        finally:
-            RuntimeValueProvider.set_runtime_options(None)
-            progress.close()
-            space.close()
+        with _running(options) as (direct, space, progress):
+            # Bundles of a stated size are of that size behind every reshuffle too, and so behind every Create.
+            cut_before = frozenset({urns.RESHUFFLE}) if direct.bundle_size else frozenset()
+            plan = make_plan(graph, cut_before=cut_before)
+            refuse_unsupported(plan)
+            Execution(plan, space, direct.memory_limit_bytes(), direct.bundle_size, registry, progress).run()
         return DirectResult(registry)
+
+    def _run_stream(self, graph: Graph, options: PipelineOptions) -> PipelineResult:
+        registry = MetricsRegistry()
+        ready = threading.Event()
+        results: list[StreamResult] = []
+
+        def run() -> None:
+            error: BaseException | None = None
+            try:
+                with _running(options) as (direct, space, progress):
+                    plan = make_plan(graph, STREAM_PASSES)
+                    execution = StreamExecution(
+                        plan,
+                        space,
+                        direct.memory_limit_bytes(),
+                        direct.bundle_size,
+                        registry,
+                        progress,
+                        clock_for(graph),
+                        None if direct.idle_timeout_secs is None else int(direct.idle_timeout_secs * 1e6),
+                    )
+                    results.append(StreamResult(execution, registry))
+                    if direct.run_for_secs is not None:
+                        execution.drain(execution.clock.now_micros() + int(direct.run_for_secs * 1e6))
+                    ready.set()
+                    execution.run()
+            except BaseException as raised:
+                error = raised
+                if not results:
+                    raise
+            finally:
+                if results:
+                    results[0].ended(error)
+                ready.set()
+
+        if ends_by_itself(graph):
+            run()
+            results[0].wait_until_finish()
+        else:
+            failed: list[BaseException] = []
+
+            def run_in_thread() -> None:
+                try:
+                    run()
+                except BaseException as error:
+                    failed.append(error)
+
+            threading.Thread(target=run_in_thread, name="hornbeam stream", daemon=True).start()
+            ready.wait()
+            if not results:
+                raise failed[0]
+        return results[0]
+
+
+class _running:
+    """What surrounds a run: runtime options, the collector, temporary files, progress, and tracebacks cut short."""
+
+    # Not a generator: contextlib sets an exception's __traceback__, which a frozen dataclass refuses.
+
+    def __init__(self, options: PipelineOptions) -> None:
+        self._direct = options.view_as(DirectOptions)
+        self._progress = Progress(not self._direct.no_progress)
+        self._space = TemporarySpace(self._direct.temp_dir)
+        self._scope = run_scope()
+        self._collector = collector.relaxed()
+
+    def __enter__(self) -> tuple[DirectOptions, TemporarySpace, Progress]:
+        RuntimeValueProvider.set_runtime_options(self._direct.get_all_options(display_warnings=False))
+        self._scope.__enter__()
+        self._collector.__enter__()
+        return self._direct, self._space, self._progress
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self._collector.__exit__()
+        self._scope.__exit__()
+        RuntimeValueProvider.set_runtime_options(None)
+        self._progress.close()
+        self._space.close()
+        if error is None:
+            return
+        if getattr(error, "hornbeam_failure", None) is not None or isinstance(error, _OF_NO_FRAME_OF_OURS):
+            error.with_traceback(user_frames(error.__traceback__))
+
+
+def is_stream(graph: Graph) -> bool:
+    """Whether some of the data is unbounded."""
+    return not all(pcollection.is_bounded for pcollection in graph.pcollections.values())
+
+
+def has_test_stream(graph: Graph) -> bool:
+    """Whether a TestStream dictates the clock."""
+    return any(transform.urn == urns.TEST_STREAM for transform in graph.transforms.values())
+
+
+def ends_by_itself(graph: Graph) -> bool:
+    """Whether all that is unbounded comes from TestStreams, which end."""
+    for _, transform in graph.leaves():
+        if transform.urn == urns.TEST_STREAM:
+            continue
+        given = [graph.pcollections[pc].is_bounded for pc in transform.outputs.values()]
+        taken = [graph.pcollections[pc].is_bounded for pc in transform.main_inputs().values()]
+        if not all(given) and all(taken):
+            return False
+    return True
+
+
+def clock_for(graph: Graph) -> Clock:
+    """The wall clock, or one that a TestStream moves, which begins at 0."""
+    return ManualClock(runs_ahead=True) if has_test_stream(graph) else WallClock()
 
 
 class DirectResult(PipelineResult):
@@ -79,6 +185,10 @@ class DirectResult(PipelineResult):
     def metrics(self) -> MetricResults:
         """What the steps counted."""
         return self._registry.results()
+
+    def explain(self, step: str = "") -> Explanation:
+        """Nothing is held back: all of it has ended."""
+        return Explanation((), "", self.state)
 
 
 #: Beam's names of its local runners: one runner serves them all here.

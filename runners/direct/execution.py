@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 
 from hornbeam.metrics.execution import MetricsContainer, MetricsRegistry
 from hornbeam.runners.direct.progress import Progress
-from hornbeam.runners.engine.build import Grouping, StageBuilder
+from hornbeam.runners.engine.build import Grouping, StageBuilder, late_entry
 from hornbeam.runners.engine.bundle import CHUNK, Bundle
 from hornbeam.runners.engine.dofn_operator import DoFnOperator
 from hornbeam.runners.engine.emission import END_OF_TIME_MICROS
@@ -21,6 +21,7 @@ from hornbeam.runners.engine.failures import naming
 from hornbeam.runners.engine.operator import Operator
 from hornbeam.runners.engine.sources import read_root
 from hornbeam.runners.engine.spill import Spool, TemporarySpace
+from hornbeam.runners.engine.triggered_grouping import TriggeredGrouping
 from hornbeam.runners.planner.plan import GROUPING_URNS, ROOT_URNS, Plan, Stage
 
 #: Elements after which a bundle ends when no size is given.
@@ -68,7 +69,9 @@ class Execution:
         """The grouping of a step, made and set up when first asked for."""
         found = self._groupings.get(step)
         if found is None:
-            found = self._groupings[step] = self._builder.grouping_operator(self.plan.steps[step])
+            found = self._groupings[step] = self._builder.grouping_operator(
+                self.plan.steps[step], bounded=True
+            )
             with naming(f"{found.spec.label}, setup"):
                 found.spec.folding.setup()
         return found
@@ -149,6 +152,7 @@ class StageRun:
                             self._end_bundle()
                 if id_ in self._execution.plan.steps and self._execution.plan.steps[id_].urn in GROUPING_URNS:
                     self._execution.release_grouping(id_)
+            self._finish_input()
             self._end_bundle()
             failed = False
         finally:
@@ -163,7 +167,10 @@ class StageRun:
             if step.urn in ROOT_URNS:
                 yield id_, read_root(step, execution.container(step.label), self._chunk)
             elif step.urn in GROUPING_URNS:
-                yield id_, execution.grouping(id_).fire(END_OF_TIME_MICROS)
+                grouping = execution.grouping(id_)
+                yield id_, grouping.fire(END_OF_TIME_MICROS)
+                if isinstance(grouping, TriggeredGrouping) and grouping.late_tag is not None:
+                    yield late_entry(id_), grouping.late()
             else:
                 for pc in step.main_inputs().values():
                     if pc not in own:
@@ -179,6 +186,17 @@ class StageRun:
             self._bundle_open = True
             for operator in reversed(list(self._operators.values())):
                 operator.start_bundle()
+
+    def _finish_input(self) -> None:
+        """Lets operators give out what waits for the end of time, in the order of the steps."""
+        waiting = [
+            op for op in self._operators.values() if type(op).finish_input is not Operator.finish_input
+        ]
+        if not (waiting and self._is_set_up):
+            return
+        self._begin()
+        for operator in waiting:
+            operator.finish_input()
 
     def _end_bundle(self) -> None:
         if not self._bundle_open:

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from typing import TextIO
+
+from hornbeam.runners.engine.explain import time_text
+from hornbeam.runners.engine.stream_stage import StreamStage
 
 _QUIET_SECONDS = 3.0
 _INTERVAL_SECONDS = 0.25
@@ -42,6 +46,18 @@ class Progress:
             if now >= self._next:
                 self._next = now + _INTERVAL_SECONDS
                 self._show(now)
+
+    def stream(self, stages: Mapping[str, StreamStage]) -> None:
+        """A turn of a stream has ended."""
+        if not self._enabled:
+            return
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + _INTERVAL_SECONDS
+            held = min(stages.values(), key=lambda stage: stage.output_watermark)
+            total = sum(stage.elements for stage in stages.values())
+            text = f"{total:,} elements, watermark {time_text(held.output_watermark)} at {held.label}"
+            self._write(text[:110])
 
     def _show(self, now: float) -> None:
         seconds = now - self._started

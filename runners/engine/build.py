@@ -15,7 +15,7 @@ import cloudpickle
 from hornbeam.coders.coders import Coder, coder_from_function
 from hornbeam.error import PipelineError
 from hornbeam.graph import urns
-from hornbeam.graph.model import Graph, Transform
+from hornbeam.graph.model import Graph, Transform, WindowingStrategy
 from hornbeam.metrics.execution import MetricsContainer
 from hornbeam.runners.engine.assignment import WindowAssigner
 from hornbeam.runners.engine.batch_operator import BatchOperator
@@ -34,18 +34,23 @@ from hornbeam.runners.engine.failures import naming
 from hornbeam.runners.engine.folding import GatherFolding, JoinFolding, folding_for, merging_for
 from hornbeam.runners.engine.fused import NESTED_MAX, FusedOperator, can_fuse, nests
 from hornbeam.runners.engine.grouping import GroupingOperator, JoinOperator
+from hornbeam.runners.engine.keyed_records import KeyedInput
 from hornbeam.runners.engine.merging import MergingGroupingOperator
-from hornbeam.runners.engine.operator import Operator, Receiver, fan_out
+from hornbeam.runners.engine.operator import Operator, Receiver, discard, fan_out
 from hornbeam.runners.engine.outputs import Outputs
 from hornbeam.runners.engine.pairs import GroupingSpec
 from hornbeam.runners.engine.sessions import SessionGroupingOperator
 from hornbeam.runners.engine.side_inputs import SideInputReader
 from hornbeam.runners.engine.spill import Spool, TemporarySpace
 from hornbeam.runners.engine.splittable import SplittableOperator
+from hornbeam.runners.engine.stateful import StatefulOperator
+from hornbeam.runners.engine.triggered_grouping import TriggeredGrouping
+from hornbeam.runners.engine.triggered_merging import MergingTriggeredGrouping
+from hornbeam.runners.planner.firing import fires_once
 from hornbeam.runners.planner.plan import GROUPING_URNS, ROOT_URNS, Plan, Stage
 from hornbeam.transforms.window import GlobalWindows, Sessions, WindowFn, windowfn_from_function
 
-Grouping = GroupingOperator | MergingGroupingOperator | SessionGroupingOperator
+Grouping = GroupingOperator | MergingGroupingOperator | SessionGroupingOperator | TriggeredGrouping
 
 _CALLING: dict[str, type[CallingOperator]] = {
     "map": MapOperator,
@@ -81,6 +86,11 @@ class BuiltStage:
     entries: Mapping[str, Receiver]
 
 
+def late_entry(step: str) -> str:
+    """The entry of a stage for what the grouping `step` drops."""
+    return f"{step}/late"
+
+
 def _relay(entries: Mapping[str, Receiver], reader: str) -> Receiver:
     """Hands on to a step's entry, which is known only once the whole stage is built."""
 
@@ -92,6 +102,8 @@ def _relay(entries: Mapping[str, Receiver], reader: str) -> Receiver:
 
 class StageBuilder:
     """Builds the operators of one plan's stages."""
+
+    splittable_kind: type[DoFnOperator] = SplittableOperator
 
     def __init__(self, plan: Plan, surroundings: Surroundings) -> None:
         self.plan = plan
@@ -111,6 +123,8 @@ class StageBuilder:
             receivers = {tag: self._receiver(pc, stage, entries) for tag, pc in step.outputs.items()}
             built[id_] = self.operator(step, receivers)
             entries[id_] = built[id_].process
+            if (late_tag := step.spec.get("late_tag")) is not None:
+                entries[late_entry(id_)] = receivers.get(late_tag, discard)
         for run in self._plain_runs(stage, built):
             entries[run[0]] = FusedOperator([cast(CallingOperator, built[id_]) for id_ in run]).process
         return BuiltStage({id_: built[id_] for id_ in stage.steps}, entries)
@@ -189,17 +203,29 @@ class StageBuilder:
         outputs = Outputs(
             window_fn, receivers, step.spec.get("main"), step.label, step.spec.get("tags") or ()
         )
+        if signature.is_stateful:
+            stateful = StatefulOperator(step.label, container, receivers)
+            stateful.outputs = outputs
+            stateful.prepare_state(signature, self._keyed_input(step))
+            stateful.prepare_dofn(signature, args, kwargs, readers)
+            return stateful
         if signature.kind in _CALLING:
             operator = _CALLING[signature.kind](step.label, container, receivers)
             operator.prepare(bind(signature.process, args, kwargs, readers, function=signature.fn), outputs)
             return operator
-        kind: type[DoFnOperator] = SplittableOperator if signature.is_splittable else DoFnOperator
+        kind: type[DoFnOperator] = self.splittable_kind if signature.is_splittable else DoFnOperator
         if signature.process_batch is not None:
             kind = BatchOperator
         dofn_operator = kind(step.label, container, receivers)
         dofn_operator.outputs = outputs
         dofn_operator.prepare_dofn(signature, args, kwargs, readers)
         return dofn_operator
+
+    def _keyed_input(self, step: Transform) -> KeyedInput:
+        """What a stateful step must know of its input."""
+        source = next(iter(step.main_inputs().values()))
+        windowing = self.graph.windowings[self.graph.pcollections[source].windowing]
+        return KeyedInput(self._key_encoder(step.label, source), windowing.allowed_lateness_micros)
 
     def _side_inputs(self, step: Transform, defaults: Mapping[str, Any]) -> dict[str, SideInputReader]:
         readers = {}
@@ -211,8 +237,11 @@ class StageBuilder:
             )
         return readers
 
-    def grouping_operator(self, step: Transform) -> Grouping:
-        """The grouping that a step stands for."""
+    def grouping_operator(self, step: Transform, bounded: bool = False) -> Grouping:
+        """The grouping that a step stands for; `bounded` when time goes from its beginning to its end in one step.
+
+        A TriggeredGrouping keeps what it gives out until `emit` and `receivers` are set.
+        """
         if step.urn == urns.GROUP_BY_KEY:
             spec = self.grouping_spec(step, GatherFolding())
         elif step.urn == urns.CO_GROUP_BY_KEY:
@@ -224,17 +253,27 @@ class StageBuilder:
             payload = cloudpickle.loads(step.payload)
             make = merging_for if step.urn == urns.COMBINE_MERGE else folding_for
             spec = self.grouping_spec(step, make(payload.fn, tuple(payload.args), dict(payload.kwargs)))
-        kind: type[Grouping] = GroupingOperator
+        if not fires_once(self._input_windowing(step), bounded, step.spec.get("late_tag") is not None):
+            return self.triggered_grouping(step, spec)
+        kind: type[GroupingOperator | MergingGroupingOperator | SessionGroupingOperator] = GroupingOperator
         if type(spec.window_fn) is Sessions:
             kind = SessionGroupingOperator
         elif spec.window_fn.is_merging():
             kind = MergingGroupingOperator
         return kind(spec, self._around.space, self._around.memory_bytes_max)
 
+    def triggered_grouping(self, step: Transform, spec: GroupingSpec) -> TriggeredGrouping:
+        """The general machine for a step."""
+        windowing = self._input_windowing(step)
+        kind = MergingTriggeredGrouping if windowing.merging else TriggeredGrouping
+        container = self._around.container(step.label)
+        space, memory = self._around.space, self._around.memory_bytes_max
+        return kind(spec, space, memory, windowing, container, late_tag=step.spec.get("late_tag"))
+
     def grouping_spec(self, step: Transform, folding: Any) -> GroupingSpec:
         """What a grouping, or a precombine before one, needs to know."""
         source = next(iter(step.main_inputs().values()))
-        windowing = self.graph.windowings[self.graph.pcollections[source].windowing]
+        windowing = self._input_windowing(step)
         label = step.label.removesuffix("/Precombine")  # the planner's own step is the author's to the author
         return GroupingSpec(
             label,
@@ -243,6 +282,10 @@ class StageBuilder:
             self._key_encoder(label, source),
             folding,
         )
+
+    def _input_windowing(self, step: Transform) -> WindowingStrategy:
+        source = next(iter(step.main_inputs().values()))
+        return self.graph.windowings[self.graph.pcollections[source].windowing]
 
     def window_fn(self, pcollection: str) -> WindowFn:
         """The window function of a pcollection."""

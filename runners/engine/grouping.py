@@ -56,6 +56,16 @@ class GroupingOperator:
         self._fired = -END_OF_TIME_MICROS * 2
         self._stamps_wanted = spec.timestamp_combiner != TimestampCombiner.OUTPUT_AT_EOW
 
+    @property
+    def keeps_stamps(self) -> bool:
+        """Whether outputs get timestamps of their inputs."""
+        return self._stamps_wanted
+
+    @property
+    def cells(self) -> dict[WindowSet, Cell]:
+        """What is gathered in memory, by set of windows."""
+        return self._cells
+
     def input(self, index: int) -> Receiver:
         """What takes the elements of input `index`; there is only one."""
         return self.process

@@ -48,7 +48,7 @@ class SideInputReader:
     """One side input of one step."""
 
     def __init__(
-        self, label: str, side: SideInput, window_fn: WindowFn, spool: Spool, default: list[Any]
+        self, label: str, side: SideInput, window_fn: WindowFn, spool: Spool | None, default: list[Any]
     ) -> None:
         self._label = label
         self._view: Callable[[Iterable[Any]], Any] = _VIEWS[side.view].__get__(self)
@@ -57,6 +57,7 @@ class SideInputReader:
         self._window_fn = window_fn
         #: Whether all elements of the main input see the same view.
         self.is_global = type(window_fn) is GlobalWindows and not side.window_mapping
+        self._maps_by_default = not side.window_mapping
         self._map = cloudpickle.loads(side.window_mapping) if side.window_mapping else self._default_mapping
         self._by_window: dict[Any, list[Any]] | None = None
         self._views: dict[Any, Any] = {}
@@ -75,6 +76,7 @@ class SideInputReader:
         return list(self._window_fn.assign(context))[-1]
 
     def _elements(self, window: Any) -> Iterable[Any]:
+        assert self._spool is not None
         if type(self._window_fn) is GlobalWindows:
             iterable = SpooledIterable(self._spool)
             return iterable if len(iterable) > _LIST_MAX else list(iterable)

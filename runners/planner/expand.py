@@ -6,6 +6,7 @@ import attrs
 
 from hornbeam.graph import urns
 from hornbeam.graph.model import Graph, Transform
+from hornbeam.runners.planner.firing import fires_once
 from hornbeam.runners.planner.plan import Plan
 
 
@@ -38,14 +39,12 @@ def is_whole_combine(graph: Graph, transform: Transform) -> bool:
 def is_whole_join(graph: Graph, transform: Transform) -> bool:
     """Whether the composite is a CoGroupByKey that an engine may run as one grouping with several inputs.
 
-    With windows that merge, or triggers of their own, it is left to the steps inside.
+    With windows that merge, firings besides the one at their end, or late data, it is left to the steps inside.
     """
     if transform.urn != urns.CO_GROUP_BY_KEY or not transform.inputs:
         return False
     windowings = [graph.windowings[graph.pcollections[pc].windowing] for pc in transform.inputs.values()]
-    return all(
-        not windowing.merging and windowing.trigger.get("type") == "default" for windowing in windowings
-    )
+    return all(not windowing.merging and fires_once(windowing) for windowing in windowings)
 
 
 def in_order(steps: dict[str, Transform]) -> dict[str, Transform]:

@@ -8,11 +8,15 @@ from hornbeam.graph.model import Graph
 from hornbeam.runners.planner.drop_voids import drop_voids
 from hornbeam.runners.planner.expand import expand
 from hornbeam.runners.planner.fuse import fuse
+from hornbeam.runners.planner.fuse_streams import fuse_streams
 from hornbeam.runners.planner.lift_combines import lift_combines
 from hornbeam.runners.planner.plan import Plan
 from hornbeam.runners.planner.prune import prune
 
 PASSES: tuple[Callable[[Plan], Plan], ...] = (expand, prune, lift_combines, drop_voids, fuse)
+
+#: The passes for a stream. Combines are not lifted: a trigger looks at elements, not at what a bundle made of them.
+STREAM_PASSES: tuple[Callable[[Plan], Plan], ...] = (expand, prune, fuse_streams)
 
 
 def make_plan(

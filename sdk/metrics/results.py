@@ -110,6 +110,10 @@ class MetricsFilter:
         )
 
 
+#: The namespace of what runners count by themselves.
+RUNNER_NAMESPACE = "hornbeam"
+
+
 class MetricResults:
     """The metrics of a run. `query` may be called while the run goes on."""
 
@@ -125,7 +129,9 @@ class MetricResults:
         self._read = read
 
     def query(self, filter: MetricsFilter | None = None) -> dict[str, list[MetricResult]]:
-        """The metrics that match, by kind; every kind is present, all metrics match without a filter."""
+        """The metrics that match, by kind; every kind is present. Without a filter all metrics match but the gauges of the
+        runner itself (namespace `hornbeam`), which are given to a filter that names them.
+        """
         kinds = (
             self.COUNTERS,
             self.DISTRIBUTIONS,
@@ -136,7 +142,8 @@ class MetricResults:
         )
         found: dict[str, list[MetricResult]] = {kind: [] for kind in kinds}
         for kind, result in self._read():
-            if filter is None or filter.matches(result.key):
+            of_runner = kind == self.GAUGES and result.key.metric.namespace == RUNNER_NAMESPACE
+            if (filter is None and not of_runner) or (filter is not None and filter.matches(result.key)):
                 found[kind].append(result)
         return found
 

@@ -56,6 +56,19 @@ class DirectOptions(PipelineOptions):
         )
         parser.add_argument("--temp_dir", default=None, help="Folder of temporary files.")
         parser.add_argument(
+            "--run_for_secs",
+            type=float,
+            default=None,
+            help="Let a stream's sources end after so many seconds, and give out what is open then.",
+        )
+        parser.add_argument(
+            "--idle_timeout_secs",
+            type=float,
+            default=None,
+            help="A part of a source that has given nothing for so many seconds holds event time back no longer;"
+            " what it gives later may be late. By default it holds it back for ever.",
+        )
+        parser.add_argument(
             "--no_progress", default=False, action="store_true", help="Show no progress on the terminal."
         )
 

@@ -7,6 +7,7 @@ import platform
 
 from tests.bench.cases import all_cases, files
 from tests.bench.harness import measure, table
+from tests.bench.stream_cases import stream_cases
 
 
 def main() -> None:
@@ -20,7 +21,7 @@ def main() -> None:
     args = parser.parse_args()
     print(f"CPython {platform.python_version()}, pipeline / hand-written loop, median of {args.rounds} pairs")
     with files(args.scale) as inputs:
-        cases = [case for case in all_cases(inputs) if args.only in case.name]
+        cases = [case for case in [*all_cases(inputs), *stream_cases(inputs)] if args.only in case.name]
         print(table([measure(case, args.rounds) for case in cases]))
 
 

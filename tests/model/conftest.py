@@ -16,6 +16,8 @@ MODES: dict[str, list[str]] = {
     "own bundles": ["--bundle_size=0"],
     "groups on disk": ["--memory_limit=1"],
     "groups on disk, bundles of 2": ["--memory_limit=1", "--bundle_size=2"],
+    "as a stream": ["--streaming"],
+    "as a stream, bundles of 1": ["--streaming", "--bundle_size=1"],
 }
 
 
