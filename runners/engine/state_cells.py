@@ -215,6 +215,7 @@ class CombiningCell(Cell, CombiningValueRuntimeState):
     """An accumulator, made when the first value comes."""
 
     __slots__ = ("accumulator",)
+    accumulator: Any
 
     def read(self) -> Any:
         combine_fn = self.family.combine_fn
@@ -230,7 +231,7 @@ class CombiningCell(Cell, CombiningValueRuntimeState):
         self.accumulator = self.family.add_input(accumulator, value)
 
     def forget(self) -> None:
-        self.accumulator: Any = _NOTHING
+        self.accumulator = _NOTHING
 
     def is_empty(self) -> bool:
         return self.accumulator is _NOTHING
