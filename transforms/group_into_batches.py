@@ -1,4 +1,8 @@
-"""GroupIntoBatches: the values of each key in lists of a given size."""
+"""GroupIntoBatches: the values of each key in lists of a given size.
+
+Bounded input is grouped, then each group cut, so that no key has to fit in memory. Unbounded input is buffered in state, by
+key and window, until a batch is full, its time is up, or the window ends.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,11 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from hornbeam import typehints
-from hornbeam.error import TransformError
+from hornbeam.coders import registry
 from hornbeam.transforms.core import DoFn, FlatMap, GroupByKey, ParDo
 from hornbeam.transforms.ptransform import GraphParts, PTransform, StepContext
+from hornbeam.transforms.timeutil import TimeDomain
+from hornbeam.transforms.userstate import BagStateSpec, ReadModifyWriteStateSpec, TimerSpec, on_timer
 from hornbeam.typehints import List, Tuple
 from hornbeam.typehints.sharded_key_type import ShardedKeyTypeConstraint
 from hornbeam.utils.sharded_key import ShardedKey
@@ -60,6 +66,10 @@ class _Batches(PTransform[Any, Any]):
         )
 
     def _batched(self, pcoll: Any, key_type: Any) -> Any:
+        if not pcoll.is_bounded:
+            buffered = ParDo(_Buffer(self.batch_size, self.max_buffering_duration_secs, self.clock))
+            step = buffered.with_input_types(Tuple[key_type, V]).with_output_types(Tuple[key_type, List[V]])
+            return pcoll | "Buffer" >> step
         batch_size = self.batch_size
 
         def cut(group: tuple[Any, Iterable[Any]]) -> Iterator[tuple[Any, list[Any]]]:
@@ -71,19 +81,84 @@ class _Batches(PTransform[Any, Any]):
         step = FlatMap(cut).with_input_types(Tuple[key_type, typehints.Iterable[V]])
         return pcoll | GroupByKey() | "Cut" >> step.with_output_types(Tuple[key_type, List[V]])
 
-    def _refuse_unbounded(self, pcoll: Any) -> None:
-        if not pcoll.is_bounded:
-            raise TransformError(
-                f"GroupIntoBatches at {self.label!r} can batch bounded input only; {pcoll} is unbounded. Use "
-                "BatchElements, which makes batches within bundles."
-            )
+
+class _Buffer(DoFn):
+    """Keeps the values of a key and window until there are enough of them, or it is time."""
+
+    VALUES = BagStateSpec("values", registry.get_coder(object))
+    COUNT = ReadModifyWriteStateSpec("count", registry.get_coder(int))
+    WINDOW_ENDS = TimerSpec("window_ends", TimeDomain.WATERMARK)
+    WAITED = TimerSpec("waited", TimeDomain.REAL_TIME)
+
+    def __init__(self, batch_size: int, waits_secs: float | None, clock: Callable[[], float]) -> None:
+        super().__init__()
+        self._batch_size = batch_size
+        self._waits_secs = waits_secs
+        self._clock = clock
+
+    def process(
+        self,
+        element: tuple[Any, Any],
+        window: Any = DoFn.WindowParam,
+        values: Any = DoFn.StateParam(VALUES),
+        count: Any = DoFn.StateParam(COUNT),
+        window_ends: Any = DoFn.TimerParam(WINDOW_ENDS),
+        waited: Any = DoFn.TimerParam(WAITED),
+    ) -> Iterator[tuple[Any, list[Any]]]:
+        """Add the value; give the batch if it is full."""
+        key, value = element
+        values.add(value)
+        size = (count.read() or 0) + 1
+        if size >= self._batch_size:
+            batch = list(values.read())
+            self._begin(values, count, window_ends, waited)
+            yield key, batch
+            return
+        count.write(size)
+        if size == 1:
+            window_ends.set(window.max_timestamp())
+            if self._waits_secs:
+                waited.set(self._clock() + self._waits_secs)
+
+    @on_timer(WINDOW_ENDS)
+    def on_window_end(
+        self,
+        key: Any = DoFn.KeyParam,
+        values: Any = DoFn.StateParam(VALUES),
+        count: Any = DoFn.StateParam(COUNT),
+        window_ends: Any = DoFn.TimerParam(WINDOW_ENDS),
+        waited: Any = DoFn.TimerParam(WAITED),
+    ) -> Iterator[tuple[Any, list[Any]]]:
+        """Give what is there."""
+        batch = list(values.read())
+        self._begin(values, count, window_ends, waited)
+        yield key, batch
+
+    @on_timer(WAITED)
+    def on_waited(
+        self,
+        key: Any = DoFn.KeyParam,
+        values: Any = DoFn.StateParam(VALUES),
+        count: Any = DoFn.StateParam(COUNT),
+        window_ends: Any = DoFn.TimerParam(WINDOW_ENDS),
+        waited: Any = DoFn.TimerParam(WAITED),
+    ) -> Iterator[tuple[Any, list[Any]]]:
+        """Give what is there."""
+        return self.on_window_end(key, values, count, window_ends, waited)
+
+    def _begin(self, values: Any, count: Any, window_ends: Any, waited: Any) -> None:
+        values.clear()
+        count.clear()
+        window_ends.clear()
+        waited.clear()
 
 
 class GroupIntoBatches(_Batches):
     """The values of each key and window in lists of `batch_size`; only the last of each may be shorter.
 
     The result is (key, list of values). `max_buffering_duration_secs` bounds how long a value may wait for its
-    batch to fill in unbounded input; bounded input is never held up by it.
+    batch to fill in unbounded input (seconds of processing time; no bound if it is None or 0); bounded input is never
+    held up by it. When the window ends, what is left comes as a smaller batch. Late values make batches of their own.
 
     >>> import hornbeam as beam
     >>> pairs = [("a", 1), ("a", 2), ("a", 3), ("b", 4)]
@@ -95,7 +170,6 @@ class GroupIntoBatches(_Batches):
 
     def expand(self, pcoll: Any) -> Any:
         """Group by key, then cut each group into lists."""
-        self._refuse_unbounded(pcoll)
         return self._batched(pcoll, K)
 
     class WithShardedKey(_Batches):
@@ -113,7 +187,6 @@ class GroupIntoBatches(_Batches):
 
         def expand(self, pcoll: Any) -> Any:
             """Add the shard to the key, then group and cut."""
-            self._refuse_unbounded(pcoll)
             shard = ParDo(_ShardKeys()).with_input_types(Tuple[K, V])
             sharded = pcoll | "Shard keys" >> shard.with_output_types(Tuple[ShardedKeyTypeConstraint(K), V])
             return self._batched(sharded, ShardedKeyTypeConstraint(K))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import pytest
 
 import hornbeam as beam
-from hornbeam.error import PipelineError
-from hornbeam.pvalue import PCollection
 from hornbeam.testing.test_pipeline import TestPipeline
 from hornbeam.testing.util import assert_that, equal_to, equal_to_per_window
 from hornbeam.transforms.group_into_batches import GROUP_INTO_BATCHES_URN
@@ -67,16 +65,6 @@ def test_graph_has_the_urn_and_the_parameters():
     (step,) = [step for step in p.to_graph().transforms.values() if step.urn == GROUP_INTO_BATCHES_URN]
     assert step.spec["batch_size"] == 5
     assert step.is_composite
-
-
-def test_unbounded_input_is_refused():
-    class Endless(beam.PTransform):
-        def expand(self, pbegin):
-            return PCollection(pbegin.pipeline, is_bounded=False)
-
-    endless = TestPipeline() | Endless()
-    with pytest.raises(PipelineError, match="bounded input only"):
-        endless | beam.GroupIntoBatches(2)
 
 
 @pytest.mark.parametrize("arguments", [(0,), (-1,), (1.5,), ("2",), (True,), (2, -1)])
