@@ -128,7 +128,7 @@ class StreamBuilder(StageBuilder):
                 receivers.append(_relay(entries, reader))
             else:
                 receivers.append(self._run.receiver(target, pcollection, reader, tag))
-        for reader in self._side_consumers.get(pcollection, ()):
+        for reader in dict.fromkeys(self._side_consumers.get(pcollection, ())):
             step = self.plan.steps[reader]
             for tag in step.side_inputs:
                 if step.inputs[tag] == pcollection:

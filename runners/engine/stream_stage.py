@@ -19,6 +19,7 @@ from hornbeam.runners.engine.clock import NEVER
 from hornbeam.runners.engine.dofn_operator import DoFnOperator
 from hornbeam.runners.engine.head import BEGINNING_OF_TIME, END_OF_TIME, Head, SourceHead
 from hornbeam.runners.engine.operator import Operator, Receiver
+from hornbeam.runners.engine.splittable_head import SplittableHead
 from hornbeam.runners.engine.streaming_views import SideInputGate, StreamingView
 from hornbeam.runners.engine.test_stream_head import TestStreamHead
 
@@ -146,7 +147,7 @@ class StreamStage:
             view.advance(self.side_edges[tag].watermark, now)
         watermark = min((edge.watermark for edge in self.edges), default=END_OF_TIME)
         if self.gate is not None:
-            self.gate.advance(watermark)
+            self.gate.advance()
             watermark = min(watermark, self.gate.hold())
         self.input_watermark = watermark = max(watermark, self.input_watermark)
         head = self.head
@@ -155,6 +156,8 @@ class StreamStage:
                 self.open_bundle()
             head.advance(watermark, now)
             watermark = min(watermark, head.hold())
+        if self.gate is not None and not (isinstance(head, SplittableHead) and head.entries()):
+            self.gate.forget(watermark)
         self.output_watermark = max(self.output_watermark, watermark)
 
     def watermark_of(self, pcollection: str) -> int:

@@ -192,8 +192,8 @@ class SideInputGate:
         self._hold = min(self._hold, _earliest(bundle))
         self._changed = True
 
-    def advance(self, watermark: int) -> None:
-        """The views may have changed, and the main input's time has come to `watermark`: lets go what is ready."""
+    def advance(self) -> None:
+        """The views may have changed: lets go what is ready."""
         ready = [w for w in self._waiting if all(view.is_ready(w) for view in self._views)]
         for window in ready:
             for index, bundle in self._waiting.pop(window):
@@ -203,9 +203,13 @@ class SideInputGate:
         if ready:
             waiting = (bundle for found in self._waiting.values() for _, bundle in found)
             self._hold = min(map(_earliest, waiting), default=END_OF_TIME)
-        before = min(watermark - self._lateness, self.hold()) if watermark < END_OF_TIME else self.hold()
+
+    def forget(self, before: int) -> None:
+        """No element in work or to come that is in time has a timestamp before this: side windows go that none can want."""
+        if before < END_OF_TIME:
+            before -= self._lateness
         for view in self._views:
-            view.forget(before)
+            view.forget(min(before, self._hold))
 
     def hold(self) -> int:
         """The earliest timestamp of what waits."""

@@ -10,6 +10,10 @@ from model import (  # noqa: F401 (importing a module of cases adds them to the 
     cases_pardo,
     cases_shapes,
     cases_side_inputs,
+    cases_sources,
+    cases_state,
+    cases_stream_sides,
+    cases_streams,
     cases_windows,
 )
 from model.table import TABLE, check
