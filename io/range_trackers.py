@@ -67,6 +67,11 @@ class OffsetRangeTracker(RangeTracker):
         """The offset that was claimed last, whether the claim succeeded or not, or -1."""
         return self._last_attempted_record_start
 
+    @property
+    def last_split_point(self) -> int:
+        """Where the split point claimed last starts, or -1."""
+        return self._last_split_point
+
     def _check(self, record_start: int, split_point: bool) -> None:
         if not self._split_points_seen and not split_point:
             raise ValueError(f"The first record (at {record_start}) of a range must be a split point.")

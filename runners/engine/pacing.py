@@ -25,7 +25,9 @@ class Pace:
         self._chunk = min(64, chunk_max)
         self._began = self._last = 0.0
         self._deadline = self._earliest = 0.0
+        #: How many elements the turn has given.
         self.elements = 0
+        self._elements_end = elements_max
 
     def begin(self) -> None:
         """A turn begins."""
@@ -33,6 +35,7 @@ class Pace:
         self._deadline = float("inf")
         self._earliest = self._began
         self.elements = 0
+        self._elements_end = self.elements_max
 
     def started(self) -> None:
         """What came before the first element is done."""
@@ -42,7 +45,7 @@ class Pace:
 
     def chunk(self) -> int:
         """How many elements to hand on next."""
-        left = self.elements_max - self.elements
+        left = self._elements_end - self.elements
         # Past the end a claim is being finished, and what it gives still goes in chunks worth their cost.
         return min(self._chunk, left) if left > 0 else min(self._chunk, self.elements_max)
 
@@ -62,9 +65,11 @@ class Pace:
         now = perf_counter()
         if now >= self._deadline:
             return True
-        return self.elements >= self.elements_max and now >= self._earliest
+        # A number that was asked for is kept to; the usual one gives way to a long beginning.
+        is_asked_for = self.elements_max < TURN_ELEMENTS
+        return self.elements >= self._elements_end and (is_asked_for or now >= self._earliest)
 
     def extend(self) -> None:
         """The turn could not be ended: the next look is a turn from now."""
         self._deadline = perf_counter() + TURN_SECONDS
-        self.elements = 0
+        self._elements_end = self.elements + self.elements_max

@@ -3,8 +3,8 @@
     source.split ──► splits ── a turn: the next records of one split ──► elements
 
 A source is split once, with the first turn; then its splits are read one after the other, in turns. What a snapshot has
-of a split is its range and how many of its records have been given, or, where every record is a split point of a range
-of offsets, the range that is left. Reading a split again must give the same records.
+of a split is its range and how many of its records have been given; where every record is a split point of a range of
+offsets, the range from the last one on. Reading a split again must give the same records.
 """
 
 from __future__ import annotations
@@ -123,11 +123,14 @@ class Split:
 
     def position(self, by_record: bool) -> tuple[Any, Any, int]:
         """What is left: the range's start and stop, and how many of its first records have been given."""
-        offset = getattr(self._tracker, "last_record_start", None)
-        if by_record and self.given and not self.skip and type(offset) is int and offset >= 0:
+        offset = getattr(self._tracker, "last_split_point", None)
+        at_split_point = offset is not None and offset == self._tracker.last_record_start
+        if by_record and self.given and at_split_point:
             consumed, _ = self._tracker.split_points()
-            if consumed + 1 == self.given:  # each record was a split point
-                return offset + 1, self._tracker.stop_position(), 0
+            if (
+                consumed + 1 == self.skip + self.given
+            ):  # each record was a split point; others may belong to the last one
+                return offset, self._tracker.stop_position(), 1
         return self.start, self.stop, self.skip + self.given
 
 

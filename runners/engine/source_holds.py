@@ -24,7 +24,7 @@ _IDLE_TICK_MICROS_MAX = 1_000_000
 
 
 class SourceHolds(Generic[NameT]):
-    """The watermarks of a source's parts, by name. All operations are O(log n)."""
+    """The watermarks of a source's parts, by name. All operations are O(log n). Time begins with the first `tick`."""
 
     def __init__(self, idle_timeout_micros: int | None = None) -> None:
         self.idle_timeout_micros = idle_timeout_micros
@@ -32,7 +32,7 @@ class SourceHolds(Generic[NameT]):
         self._idle: TimerQueue[NameT] = TimerQueue()
         self._becomes_idle: TimerQueue[NameT] = TimerQueue()
         self._last_active: dict[NameT, int] = {}
-        self._now = 0
+        self._now: int | None = None
 
     def __len__(self) -> int:
         return len(self._active) + len(self._idle)
@@ -46,14 +46,14 @@ class SourceHolds(Generic[NameT]):
         """Whether the part is idle."""
         return name in self._idle
 
-    def set(self, name: NameT, watermark: int, now: int, gave: bool = True) -> None:
+    def set(self, name: NameT, watermark: int, gave: bool = True) -> None:
         """A part has come to `watermark`; `gave` says whether it has given elements since the last call."""
         before = self.watermark(name)
         moved = before is None or watermark > before
         if moved or gave:
             self._idle.clear(name)
             self._active.set(name, watermark if before is None else max(before, watermark))
-            self._last_active[name] = now
+            self._last_active[name] = 0 if self._now is None else self._now
 
     def waits(self, name: NameT) -> None:
         """The part has nothing to give now, so it becomes idle when this lasts."""
@@ -72,19 +72,27 @@ class SourceHolds(Generic[NameT]):
 
     def tick(self, now: int) -> None:
         """Processing time has come to `now`."""
-        self._now = max(self._now, now)
+        if self._now is None:
+            self._begin(now)
+        self._now = max(self._now or 0, now)
         for _, name in self._becomes_idle.pop_due(now):
             watermark = self._active.time_of(name)
             if watermark is not None:
                 self._active.clear(name)
                 self._idle.set(name, watermark)
 
+    def _begin(self, now: int) -> None:
+        """What was set before any time was known was set now."""
+        self._last_active = dict.fromkeys(self._last_active, now)
+        for name, _ in list(self._becomes_idle.items()):
+            self._becomes_idle.set(name, now + (self.idle_timeout_micros or 0))
+
     def hold(self) -> int:
         """The earliest timestamp that the parts may still give; NEVER without parts."""
         active, idle = self._active.next_time(), self._idle.next_time()
         hold = NEVER if active is None else active
         if idle is not None and self.idle_timeout_micros is not None:
-            hold = min(hold, max(idle, self._now - self.idle_timeout_micros))
+            hold = min(hold, max(idle, self._up_to_date()))
         return hold
 
     def next_wakeup(self) -> int:
@@ -94,13 +102,19 @@ class SourceHolds(Generic[NameT]):
         idle = self._idle.next_time()
         if idle is not None and self.idle_timeout_micros is not None:
             step = min(max(self.idle_timeout_micros // 10, _IDLE_TICK_MICROS_MIN), _IDLE_TICK_MICROS_MAX)
-            wakeup = min(wakeup, max(self._now, idle + self.idle_timeout_micros) + step)
+            wakeup = min(wakeup, max(self._now or 0, idle + self.idle_timeout_micros) + step)
         return wakeup
+
+    def _up_to_date(self) -> int:
+        """Where what is idle holds at the furthest."""
+        return (self._now or 0) - (self.idle_timeout_micros or 0)
 
     def earliest(self, count: int) -> Iterator[tuple[NameT, int]]:
         """The parts that hold furthest back, with where each holds."""
-        ahead = self._now - (self.idle_timeout_micros or 0)
-        held = [*self._active.items(), *((name, max(mark, ahead)) for name, mark in self._idle.items())]
+        held = [
+            *self._active.items(),
+            *((name, max(mark, self._up_to_date())) for name, mark in self._idle.items()),
+        ]
         yield from heapq.nsmallest(count, held, key=lambda item: item[1])
 
 

@@ -173,7 +173,7 @@ class SplittableHead(SplittableCalls, SourceHead):
         self._works[work.name] = work
         self._ready.append(work)
         watermark = one.timestamp_list()[0] if known is None else known.micros
-        self._holds.set(work.name, watermark, self._clock())
+        self._holds.set(work.name, watermark)
         self._note_change(work.name)
 
     # Turns
@@ -232,7 +232,7 @@ class SplittableHead(SplittableCalls, SourceHead):
         gave = self._pace.elements > 0
         before = self._holds.watermark(work.name)
         assert before is not None
-        self._holds.set(work.name, before if known is None else known.micros, now, gave)
+        self._holds.set(work.name, before if known is None else known.micros, gave)
         self._wait(work, self._resume_at(work, view, now, gave), now)
 
     def _resume_at(self, work: Work, view: TurnView, now: int, gave: bool) -> int:
@@ -248,8 +248,11 @@ class SplittableHead(SplittableCalls, SourceHead):
         if resume <= now:
             self._ready.append(work)
         else:
-            self._deferred.set(work.name, resume)
-            self._holds.waits(work.name)
+            self._defer(work.name, resume)
+
+    def _defer(self, name: Name, resume: int) -> None:
+        self._deferred.set(name, resume)
+        self._holds.waits(name)
 
     def _drop(self, work: Work) -> None:
         del self._works[work.name]
@@ -351,13 +354,15 @@ class SplittableHead(SplittableCalls, SourceHead):
         )
 
     def load(self, entries: Iterable[tuple[Any, Any]]) -> None:
-        now = self._clock()
         for name, (element, stamp, windows, pane, restriction, state, watermark, resume) in entries:
             work = Work(name, Bundle([element], stamp, windows, pane), restriction, state)
             self._works[name] = work
             self._told.add(name)
-            self._holds.set(name, watermark, now)
-            self._wait(work, now if resume is None else resume, now)
+            self._holds.set(name, watermark)
+            if resume is None:
+                self._ready.append(work)
+            else:
+                self._defer(name, resume)
 
 
 def _observed(outputs: Iterator[Any], estimator: Any, one: Bundle) -> Iterator[Any]:

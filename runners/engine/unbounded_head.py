@@ -106,7 +106,6 @@ class UnboundedReadHead(SourceHead):
         self._to_finalize: list[Any] = []
         self._in_bundle: dict[Any, Reading] = {}
         self._ended: list[Reading] = []
-        self._now: int | None = None
         self._is_tracking = False
         self._changed: dict[Any, None] = {}
         self._told: set[Any] = set()
@@ -139,7 +138,7 @@ class UnboundedReadHead(SourceHead):
         previous = set_current(self.container)
         try:
             with processing_time.at(now):
-                self._begin(now)
+                self._begin()
                 end = perf_counter() + self._turn_seconds
                 for _ in range(len(self._ready)):
                     self._read(self._readings[self._ready.popleft()], now)
@@ -151,7 +150,7 @@ class UnboundedReadHead(SourceHead):
         finally:
             set_current(previous)
 
-    def _begin(self, now: int) -> None:
+    def _begin(self) -> None:
         """Splits the source, once."""
         if self._has_begun:
             return
@@ -159,13 +158,13 @@ class UnboundedReadHead(SourceHead):
         token = secrets.token_hex(4)
         for count, source in enumerate(self._source.split(self.splits_wanted, self.options)):
             name = (None, token, count)
-            self._add(Reading(name, source, pickling.dumps(source), None), MIN_MICROS, now)
+            self._add(Reading(name, source, pickling.dumps(source), None), MIN_MICROS)
         self._changed.update(dict.fromkeys((_BEGUN, *self._readings)))
 
-    def _add(self, reading: Reading, watermark: int, now: int) -> None:
+    def _add(self, reading: Reading, watermark: int) -> None:
         self._readings[reading.name] = reading
         self._ready.append(reading.name)
-        self._holds.set(reading.name, watermark, now)
+        self._holds.set(reading.name, watermark)
 
     def _read(self, reading: Reading, now: int) -> None:
         """A turn of one reader."""
@@ -202,7 +201,7 @@ class UnboundedReadHead(SourceHead):
         if micros >= MAX_TIMESTAMP_MICROS:
             self._end(reading)
             return
-        self._holds.set(name, micros, now, gave)
+        self._holds.set(name, micros, gave)
         if there:
             reading.back_off_micros = 0
             self._ready.append(name)
@@ -280,7 +279,6 @@ class UnboundedReadHead(SourceHead):
     # Time
 
     def _tick(self, now: int) -> None:
-        self._now = now if self._now is None else max(self._now, now)
         for _, name in self._polls.pop_due(now):
             self._holds.works(name)
             self._ready.append(name)
@@ -343,7 +341,6 @@ class UnboundedReadHead(SourceHead):
         return reading.pickled, mark, self._holds.watermark(reading.name)
 
     def load(self, entries: Iterable[tuple[Any, Any]]) -> None:
-        now = processing_time.now_micros() if self._now is None else self._now
         for name, content in entries:
             self._has_begun = True
             if name == _BEGUN:
@@ -351,5 +348,5 @@ class UnboundedReadHead(SourceHead):
             pickled, encoded, watermark = content
             source = cloudpickle.loads(pickled)
             mark = None if encoded is None else source.get_checkpoint_mark_coder().decode(encoded)
-            self._add(Reading(name, source, pickled, mark), watermark, now)
+            self._add(Reading(name, source, pickled, mark), watermark)
             self._told.add(name)
