@@ -18,7 +18,13 @@ from hornbeam.io.range_trackers import (
     OrderedPositionRangeTracker,
     UnsplittableRangeTracker,
 )
-from hornbeam.io.textio import ReadAllFromText, ReadFromText, ReadFromTextWithFilename, WriteToText
+from hornbeam.io.textio import (
+    ReadAllFromText,
+    ReadAllFromTextContinuously,
+    ReadFromText,
+    ReadFromTextWithFilename,
+    WriteToText,
+)
 
 __all__ = [
     "FileBasedSink",
@@ -27,6 +33,7 @@ __all__ = [
     "OrderedPositionRangeTracker",
     "Read",
     "ReadAllFromText",
+    "ReadAllFromTextContinuously",
     "ReadFromText",
     "ReadFromTextWithFilename",
     "Sink",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 from collections.abc import Iterator
 from typing import Any, BinaryIO
+
+import attrs
 
 from hornbeam.io.compression import CompressionTypes
 from hornbeam.io.file_naming import (
@@ -18,10 +21,15 @@ from hornbeam.io.file_writes import FileMetadata, FileResult, FileSink, TextSink
 from hornbeam.io.filesystem import BeamIOError
 from hornbeam.io.filesystem import FileMetadata as MatchedFile
 from hornbeam.io.filesystems import FileSystems
+from hornbeam.io.watch import Growth, GrowthTracker
+from hornbeam.io.watermark_estimators import ManualWatermarkEstimator
 from hornbeam.options.value_provider import ValueProvider
 from hornbeam.pvalue import PBegin, PCollection
-from hornbeam.transforms.core import Create, DoFn, ParDo
+from hornbeam.transforms.core import Create, DoFn, ParDo, RestrictionProvider, WindowInto
 from hornbeam.transforms.ptransform import PTransform
+from hornbeam.transforms.window import FixedWindows, TimestampedValue
+from hornbeam.utils import processing_time
+from hornbeam.utils.timestamp import MAX_TIMESTAMP, Timestamp, TimestampTypes, micros_of, timestamp_at
 
 __all__ = [
     "EmptyMatchTreatment",
@@ -29,6 +37,7 @@ __all__ = [
     "FileResult",
     "FileSink",
     "MatchAll",
+    "MatchContinuously",
     "MatchFiles",
     "ReadMatches",
     "ReadableFile",
@@ -104,14 +113,151 @@ class _Match(DoFn):
 
     def process(self, file_pattern: str | ValueProvider) -> list[MatchedFile]:
         """The metadata of the files that match."""
-        pattern = file_pattern.get() if isinstance(file_pattern, ValueProvider) else file_pattern
-        found = FileSystems.match([pattern])[0].metadata_list
-        if not found and not EmptyMatchTreatment.allow_empty_match(pattern, self._empty_match_treatment):
-            raise BeamIOError(
-                f"Empty match for pattern {pattern}. Disallowed. Check the path, or pass "
-                "empty_match_treatment=EmptyMatchTreatment.ALLOW."
+        return _matched(file_pattern, self._empty_match_treatment)
+
+
+def _matched(file_pattern: str | ValueProvider, empty_match_treatment: str) -> list[MatchedFile]:
+    """The metadata of the files that match. BeamIOError for none, where that is not allowed."""
+    pattern = file_pattern.get() if isinstance(file_pattern, ValueProvider) else file_pattern
+    found = FileSystems.match([pattern])[0].metadata_list
+    if not found and not EmptyMatchTreatment.allow_empty_match(pattern, empty_match_treatment):
+        raise BeamIOError(
+            f"Empty match for pattern {pattern}. Disallowed. Check the path, or pass "
+            "empty_match_treatment=EmptyMatchTreatment.ALLOW."
+        )
+    return found
+
+
+class MatchContinuously(PTransform[PBegin, PCollection[MatchedFile]]):
+    """The metadata of the files that match a pattern, looked for every `interval` seconds. Applied to the pipeline itself.
+
+    Each file comes once, at the event time of the look that found it (`start_timestamp` plus a multiple of the
+    interval); one that vanishes and comes back is not new. With `match_updated_files` a file comes again when its time of
+    change is a later one; `timestamp_cursor` does that with a single remembered time instead of one for each file, and
+    so misses files that appear with a time of change no later than the latest seen. Without deduplication all files come
+    with every look. What is remembered is part of the pipeline's snapshots. Looks that were missed are not made up for,
+    and none is taken at or after `stop_timestamp`. With `apply_windowing` each look is a window of its own.
+    """
+
+    def __init__(
+        self,
+        file_pattern: str | ValueProvider,
+        interval: float = 360.0,
+        has_deduplication: bool = True,
+        start_timestamp: TimestampTypes | None = None,
+        stop_timestamp: TimestampTypes = MAX_TIMESTAMP,
+        match_updated_files: bool = False,
+        apply_windowing: bool = False,
+        empty_match_treatment: str = EmptyMatchTreatment.ALLOW,
+        timestamp_cursor: bool = False,
+    ) -> None:
+        super().__init__()
+        EmptyMatchTreatment.allow_empty_match("", empty_match_treatment)
+        if micros_of(interval) <= 0:
+            raise ValueError(f"interval must be a number of seconds above 0; found {interval!r}.")
+        if timestamp_cursor and not has_deduplication:
+            raise ValueError(
+                "timestamp_cursor=True is a way of deduplication; it needs has_deduplication=True."
             )
-        return found
+        start = processing_time.now() if start_timestamp is None else Timestamp.of(start_timestamp)
+        kind = "all" if not has_deduplication else "updated" if match_updated_files else "new"
+        self._file_pattern = file_pattern
+        self._interval = interval
+        self._apply_windowing = apply_windowing
+        self._match = _MatchAgain(
+            start.micros,
+            micros_of(Timestamp.of(stop_timestamp)),
+            micros_of(interval),
+            "cursor" if timestamp_cursor else kind,
+            empty_match_treatment,
+        )
+
+    def expand(self, pbegin: PBegin) -> PCollection[MatchedFile]:
+        """Match the one pattern, again and again."""
+        match = ParDo(self._match).with_output_types(MatchedFile)
+        files: PCollection[MatchedFile] = pbegin | Create([self._file_pattern]) | "Match" >> match
+        if self._apply_windowing:
+            files = files | "ApplyWindowing" >> WindowInto(FixedWindows(self._interval))
+        return files
+
+
+class _MatchAgain(DoFn, RestrictionProvider):
+    """The files of a pattern, at each look. The restriction is what was seen, and which look is next."""
+
+    def __init__(
+        self, start_micros: int, stop_micros: int, interval_micros: int, kind: str, empty_match_treatment: str
+    ) -> None:
+        super().__init__()
+        self._start = start_micros
+        self._stop = stop_micros
+        self._interval = interval_micros
+        self._kind = kind
+        self._empty_match_treatment = empty_match_treatment
+
+    def initial_restriction(self, element: Any) -> Growth:
+        """Nothing was seen."""
+        return Growth(termination_state=0)
+
+    def create_tracker(self, restriction: Growth) -> GrowthTracker:
+        """A tracker of looks."""
+        return GrowthTracker(restriction)
+
+    def restriction_size(self, element: Any, restriction: Growth) -> float:
+        """1: a look."""
+        return 1.0
+
+    @DoFn.unbounded_per_element()
+    def process(
+        self,
+        element: str | ValueProvider,
+        tracker: Any = DoFn.RestrictionParam(),
+        estimator: Any = DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider()),
+    ) -> Iterator[TimestampedValue[Any]]:
+        """One look, if it is due."""
+        before: Growth = tracker.current_restriction()
+        due = self._start + before.termination_state * self._interval
+        if due >= self._stop:
+            tracker.try_claim(before)
+            return
+        now = processing_time.now_micros()
+        if due > now:
+            tracker.defer_remainder(timestamp_at(due))
+            return
+        due += (min(now, self._stop - 1) - due) // self._interval * self._interval
+        fresh, after = self._new_of(before, _matched(element, self._empty_match_treatment))
+        following = (due - self._start) // self._interval + 1
+        if not tracker.try_claim(attrs.evolve(after, termination_state=following)):
+            return
+        stamp = timestamp_at(due)
+        for file in fresh:
+            yield TimestampedValue(file, stamp)
+        estimator.set_watermark(stamp)
+        tracker.defer_remainder(timestamp_at(due + self._interval))
+
+    def _new_of(self, before: Growth, files: list[MatchedFile]) -> tuple[list[MatchedFile], Growth]:
+        """What is new of the files, and what has been seen with them."""
+        if self._kind == "all":
+            return files, before
+        fresh: list[MatchedFile] = []
+        seen = dict(before.seen)
+        cursor = before.cursor
+        for file in files:
+            changed = int(file.last_updated_in_seconds * 1e6) if self._kind != "new" else 0
+            if not changed and self._kind != "new":
+                raise BeamIOError(
+                    f"The file system does not tell when {file.path} changed, which match_updated_files and "
+                    "timestamp_cursor need. Leave them out."
+                )
+            if self._kind == "cursor":
+                if before.cursor is None or changed > before.cursor:
+                    fresh.append(file)
+                    cursor = max(changed, changed if cursor is None else cursor)
+                continue
+            name = hashlib.blake2b(file.path.encode("utf-8", "surrogateescape"), digest_size=16).digest()
+            if name not in seen or changed > seen[name]:
+                fresh.append(file)
+                seen[name] = changed
+        return (fresh, attrs.evolve(before, seen=seen, cursor=cursor)) if fresh else (fresh, before)
 
 
 class ReadableFile:

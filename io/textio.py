@@ -1,4 +1,4 @@
-"""Text files: `ReadFromText`, `ReadAllFromText`, `ReadFromTextWithFilename` and `WriteToText`."""
+"""Text files: `ReadFromText` and its relatives, `WriteToText`. Files that grow are read by `hornbeam.io.tail`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from hornbeam.coders.coders import Coder, StrUtf8Coder
 from hornbeam.io.compression import CompressionTypes
 from hornbeam.io.filebasedsource import DEFAULT_DESIRED_BUNDLE_SIZE
+from hornbeam.io.fileio import MatchContinuously
 from hornbeam.io.read import Read
 from hornbeam.io.read_all import ReadAllFiles
 from hornbeam.io.text_sink import TextSink
@@ -17,7 +18,25 @@ from hornbeam.options.value_provider import ValueProvider
 from hornbeam.pvalue import PBegin, PCollection
 from hornbeam.transforms.ptransform import PTransform
 
-__all__ = ["ReadAllFromText", "ReadFromText", "ReadFromTextWithFilename", "WriteToText"]
+__all__ = [
+    "ReadAllFromText",
+    "ReadAllFromTextContinuously",
+    "ReadFromText",
+    "ReadFromTextWithFilename",
+    "WriteToText",
+]
+
+#: The parameters of ReadAllFromTextContinuously that say how to look for files.
+_OF_THE_MATCH = (
+    "interval",
+    "has_deduplication",
+    "start_timestamp",
+    "stop_timestamp",
+    "match_updated_files",
+    "apply_windowing",
+    "empty_match_treatment",
+    "timestamp_cursor",
+)
 
 
 class ReadFromText(PTransform[PBegin, PCollection[Any]]):
@@ -127,6 +146,27 @@ class ReadAllFromText(PTransform[PCollection[Any], PCollection[Any]]):
         """Read the files."""
         read = self._read_all_files.with_output_types(self._output_type)
         lines: PCollection[Any] = pvalue | "ReadAllFiles" >> read
+        return lines
+
+
+class ReadAllFromTextContinuously(ReadAllFromText):
+    """The lines of the text files that match a pattern, and of those that appear later. Applied to the pipeline itself.
+
+        lines = p | ReadAllFromTextContinuously("uploads/*.txt", interval=30)
+
+    Parameters are those of `ReadAllFromText` and of `fileio.MatchContinuously`. A file is read whole when it is found, so
+    it should appear under its name when it is complete; with `match_updated_files` it is read whole again after each
+    change. Files that grow line by line are for `hornbeam.io.tail.TailText`.
+    """
+
+    def __init__(self, file_pattern: str | ValueProvider, **kwargs: Any) -> None:
+        match = {name: kwargs.pop(name) for name in _OF_THE_MATCH if name in kwargs}
+        super().__init__(**kwargs)
+        self._match = MatchContinuously(file_pattern, **match)
+
+    def expand(self, pvalue: Any) -> PCollection[Any]:
+        """Find the files, and read them."""
+        lines: PCollection[Any] = super().expand(pvalue | self._match)
         return lines
 
 

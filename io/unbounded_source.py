@@ -107,8 +107,9 @@ class ReadFromUnboundedSource(PTransform[PBegin, PCollection[Any]]):
     """The records of an unbounded source, at their timestamps. `Read(source)` is the same with the defaults.
 
     A reader without data is asked again soon, then ever more seldom, at least every `poll_interval` seconds. A turn of a
-    reader ends after `max_records_per_bundle` records or `max_read_time_seconds` (engines end it sooner). With `idle_timeout`
-    (seconds, ours), a reader that has had no data for so long holds event time no further back than the clock less that.
+    reader ends after `max_records_per_bundle` records or `max_read_time_seconds` (engines end it sooner). With
+    `idle_timeout` (seconds, ours), a reader that has had no data for so long holds event time no further back than the
+    clock less that.
     """
 
     def __init__(

@@ -22,6 +22,7 @@ from hornbeam.runners.engine.operator import Operator, Receiver
 from hornbeam.runners.engine.splittable_head import SplittableHead
 from hornbeam.runners.engine.streaming_views import SideInputGate, StreamingView
 from hornbeam.runners.engine.test_stream_head import TestStreamHead
+from hornbeam.utils import processing_time
 
 #: Elements after which a bundle ends when no size is given.
 BUNDLE_ELEMENTS = 1 << 16
@@ -110,9 +111,10 @@ class StreamStage:
     def work(self, now: int) -> None:
         """Lets a source do a piece of its work."""
         assert isinstance(self.head, SourceHead)
-        if self._runs_user_code:
-            self.open_bundle()
-        self.head.work(now)
+        with processing_time.at(now):
+            if self._runs_user_code:
+                self.open_bundle()
+            self.head.work(now)
 
     # Bundles
 
@@ -134,15 +136,18 @@ class StreamStage:
         return True
 
     def commit(self) -> None:
-        """What the bundles gave is durable: runs bundle finalizers."""
+        """What the bundles gave is durable: runs bundle finalizers, acknowledges what unbounded readers have read."""
         for operator in self.operators.values():
-            if isinstance(operator, DoFnOperator):
-                operator.commit()
+            operator.commit()
 
     # Time
 
     def advance(self, now: int) -> None:
         """Takes over the watermarks of its edges, and gives out what is due."""
+        with processing_time.at(now):
+            self._advance(now)
+
+    def _advance(self, now: int) -> None:
         for tag, view in self.views.items():
             view.advance(self.side_edges[tag].watermark, now)
         watermark = min((edge.watermark for edge in self.edges), default=END_OF_TIME)

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from sources.driving import Driven, read
 
+from hornbeam.coders.coders import StrUtf8Coder
 from hornbeam.graph import urns
 from hornbeam.graph.model import Transform
 from hornbeam.io.range_trackers import OffsetRangeTracker, UnsplittableRangeTracker
 from hornbeam.io.source import BoundedSource, RangeTracker, SourceBundle
 from hornbeam.io.text_source import TextSource
-from hornbeam.coders.coders import StrUtf8Coder
 from hornbeam.runners.engine.head import BEGINNING_OF_TIME
 from hornbeam.runners.engine.root_heads import ImpulseHead
 from hornbeam.transforms.window import TimestampedValue
