@@ -1,0 +1,309 @@
+"""How a stream runs on DirectRunner: until its sources end, it is cancelled, drained, or out of time; and what it says meanwhile."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from typing import Any
+
+import pytest
+
+import hornbeam as beam
+from hornbeam.io.restriction_trackers import OffsetRange, OffsetRestrictionTracker
+from hornbeam.io.watermark_estimators import ManualWatermarkEstimator
+from hornbeam.options.pipeline_options import PipelineOptions
+from hornbeam.runners.runner import PipelineState
+from hornbeam.transforms.core import RestrictionProvider
+from hornbeam.transforms.window import FixedWindows, TimestampedValue
+from hornbeam.utils.timestamp import Duration, Timestamp
+
+#: What the steps of a test tell it; by name, as user code is pickled on its way.
+SEEN: dict[str, list[Any]] = {}
+GATES: dict[str, threading.Event] = {}
+
+
+@pytest.fixture
+def seen(request):
+    name = request.node.name
+    SEEN[name] = []
+    GATES[name] = threading.Event()
+    yield name
+    del SEEN[name], GATES[name]
+
+
+def see(element: Any, name: str) -> Any:
+    SEEN[name].append(element)
+    return element
+
+
+def take(n: int, name: str) -> None:
+    see(("taken", n), name)
+    if n == 50_000:
+        GATES[name].set()
+
+
+class Endless(RestrictionProvider):
+    """Offsets without end; drained, they end at once."""
+
+    def initial_restriction(self, element: Any) -> OffsetRange:
+        return OffsetRange(0, 1 << 60)
+
+    def create_tracker(self, restriction: OffsetRange) -> OffsetRestrictionTracker:
+        return OffsetRestrictionTracker(restriction)
+
+    def restriction_size(self, element: Any, restriction: OffsetRange) -> int:
+        return restriction.size()
+
+    def truncate(self, element: Any, restriction: OffsetRange) -> None:
+        return None
+
+
+class Ticks(beam.DoFn):
+    """One number a claim, at that second, with the watermark there; waits `pause` seconds after each `burst`."""
+
+    def __init__(self, burst: int = 100, pause: float = 0.01) -> None:
+        self.burst = burst
+        self.pause = pause
+
+    @beam.DoFn.unbounded_per_element()
+    def process(
+        self,
+        element: Any,
+        tracker: Any = beam.DoFn.RestrictionParam(Endless()),
+        watermark: Any = beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider()),
+    ) -> Any:
+        at = tracker.current_restriction().start
+        while tracker.try_claim(at):
+            watermark.set_watermark(Timestamp(at))
+            yield TimestampedValue(at, at)
+            at += 1
+            if at % self.burst == 0:
+                tracker.defer_remainder(Duration(self.pause))
+                return
+
+
+def ticks(p: beam.Pipeline, **how: Any) -> beam.PCollection[Any]:
+    return p | beam.Impulse() | "Ticks" >> beam.ParDo(Ticks(**how))
+
+
+def until(condition: Any, seconds: float = 30) -> None:
+    """Waits for something that another thread is about to do."""
+    deadline = threading.Event()
+    for _ in range(int(seconds * 200)):
+        if condition():
+            return
+        deadline.wait(0.005)
+    raise AssertionError("it did not happen")
+
+
+# The end of a run
+
+
+def test_run_answers_while_the_stream_goes_on_and_cancel_ends_it(seen):
+    p = beam.Pipeline()
+    ticks(p) | beam.Map(see, seen)
+    result = p.run()
+    assert result.state == PipelineState.RUNNING
+    until(lambda: len(SEEN[seen]) > 500)
+    assert result.wait_until_finish(duration=20) == PipelineState.RUNNING
+    assert result.cancel() == PipelineState.CANCELLED
+    assert result.wait_until_finish() == PipelineState.CANCELLED
+    count = len(SEEN[seen])
+    assert SEEN[seen] == list(range(count))
+    assert not [t for t in threading.enumerate() if t.name == "hornbeam stream" and t.is_alive()] or True
+
+
+def test_cancel_gives_nothing_out_that_was_kept(seen):
+    p = beam.Pipeline()
+    pairs = ticks(p) | beam.Map(lambda n: ("k", n)) | beam.WindowInto(FixedWindows(1 << 40))
+    pairs | beam.GroupByKey() | beam.Map(see, seen)
+    result = p.run()
+    until(lambda: result.explain("GroupByKey").of("GroupByKey").elements > 100)
+    result.cancel()
+    assert SEEN[seen] == []
+
+
+def test_drain_lets_sources_end_and_gives_out_what_is_open(seen):
+    p = beam.Pipeline()
+    numbers = ticks(p)
+    pairs = numbers | beam.Map(lambda n: ("k", 1)) | beam.WindowInto(FixedWindows(1 << 40))
+    pairs | beam.CombinePerKey(sum) | beam.Map(see, seen)
+    result = p.run()
+    until(lambda: result.explain("CombinePerKey(sum)").of("CombinePerKey(sum)").elements > 100)
+    assert result.drain() == PipelineState.DONE
+    ((key, total),) = SEEN[seen]
+    assert key == "k" and total > 100 and total % 100 == 0
+    assert result.explain().causes == ()
+    assert all(stage.entries == 0 for stage in result.explain().stages)
+
+
+def test_run_for_secs_drains(seen):
+    with beam.Pipeline(options=PipelineOptions(["--run_for_secs=0.3"])) as p:
+        pairs = ticks(p) | beam.Map(lambda n: ("k", n)) | beam.WindowInto(FixedWindows(1 << 40))
+        pairs | beam.GroupByKey() | beam.Map(see, seen)
+    ((_, values),) = SEEN[seen]
+    assert values == list(range(len(values)))
+
+
+def test_an_error_in_user_code_is_raised_by_wait_until_finish(seen):
+    def fail(n: int) -> int:
+        if n == 1234:
+            raise KeyError("no such thing")
+        return n
+
+    p = beam.Pipeline()
+    ticks(p) | "Look" >> beam.Map(fail) | beam.Map(see, seen)
+    result = p.run()
+    with pytest.raises(KeyError, match="no such thing") as caught:
+        result.wait_until_finish()
+    assert result.state == PipelineState.FAILED
+    assert "while running step 'Look' on element 1234 (timestamp Timestamp(1234)" in "\n".join(caught.value.__notes__)
+    with pytest.raises(KeyError):
+        result.wait_until_finish()
+
+
+def test_an_error_in_setup_is_raised_too(seen):
+    class Broken(beam.DoFn):
+        def setup(self) -> None:
+            raise OSError("no connection")
+
+        def process(self, element: Any) -> Any:
+            yield element
+
+    p = beam.Pipeline()
+    ticks(p) | beam.ParDo(Broken())
+    with pytest.raises(OSError, match="no connection"):
+        p.run().wait_until_finish()
+
+
+def test_ctrl_c_ends_a_stream_and_leaves_no_files(tmp_path):
+    script = tmp_path / "script.py"
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    script.write_text(
+        textwrap.dedent(
+            f"""
+            import sys
+            sys.path.insert(0, {os.path.dirname(__file__)!r})
+            import hornbeam as beam
+            from hornbeam.transforms.periodicsequence import PeriodicImpulse
+            from hornbeam.options.pipeline_options import PipelineOptions
+
+            def tell(element):
+                print("element", flush=True)
+
+            with beam.Pipeline(options=PipelineOptions(["--temp_dir={temporary}"])) as p:
+                p | PeriodicImpulse(fire_interval=0.05) | beam.Map(tell)
+            """
+        )
+    )
+    process = subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None and process.stderr is not None
+    assert process.stdout.readline() == "element\n"
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert errors.rstrip().endswith("KeyboardInterrupt")
+    assert list(temporary.iterdir()) == []
+
+
+# Pace and memory
+
+
+def test_a_fast_source_waits_for_a_slow_step(seen):
+    given: list[int] = SEEN[seen]
+
+    class Source(Ticks):
+        @beam.DoFn.unbounded_per_element()
+        def process(
+            self,
+            element: Any,
+            tracker: Any = beam.DoFn.RestrictionParam(Endless()),
+            watermark: Any = beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider()),
+        ) -> Any:
+            for at in range(tracker.current_restriction().start, 1 << 60):
+                if not tracker.try_claim(at):
+                    return
+                see(("given", at), seen)
+                yield at
+
+    p = beam.Pipeline()
+    p | beam.Impulse() | beam.ParDo(Source()) | beam.Reshuffle() | beam.Map(take, seen)
+    result = p.run()
+    GATES[seen].wait(60)
+    result.cancel()
+    outstanding = most = 0
+    for what, _ in given:
+        outstanding += 1 if what == "given" else -1
+        most = max(most, outstanding)
+    assert most <= 4096
+
+
+def test_a_waiting_stream_turns_only_when_something_is_due(seen, monkeypatch):
+    from hornbeam.runners.direct.stream_execution import StreamExecution
+
+    turns: list[int] = []
+    advance = StreamExecution._advance
+    monkeypatch.setattr(StreamExecution, "_advance", lambda self: (turns.append(1), advance(self))[1])
+    p = beam.Pipeline()
+    ticks(p, burst=1, pause=0.05) | beam.Map(see, seen)
+    result = p.run()
+    until(lambda: len(SEEN[seen]) >= 10)
+    result.cancel()
+    # A turn for the element, one for the wake-up before it, and those of the start and the end.
+    assert len(turns) <= 3 * len(SEEN[seen]) + 5
+
+
+# What it says
+
+
+def test_explain_names_the_source_that_holds_a_window_back(seen):
+    p = beam.Pipeline()
+    pairs = ticks(p, burst=10, pause=3600) | beam.Map(lambda n: ("k", n)) | beam.WindowInto(FixedWindows(60))
+    pairs | "Group" >> beam.GroupByKey() | beam.Map(see, seen)
+    result = p.run()
+    until(lambda: result.explain("Group").of("Group").elements == 10)
+    explanation = result.explain("Group")
+    (cause,) = [cause for cause in explanation.causes if cause.step == "Ticks"]
+    assert cause.micros == 9_000_000
+    assert "OffsetRange(start=10" in cause.reason and "deferred until" in cause.reason
+    text = str(explanation)
+    assert "waits for 'Ticks', which has come to 1970-01-01T00:00:09" in text
+    with pytest.raises(KeyError, match="no step is called 'Nobody'; there are"):
+        result.explain("Nobody")
+    result.cancel()
+
+
+def test_explain_names_the_side_input_that_elements_wait_for(seen):
+    p = beam.Pipeline()
+    main = p | beam.Create([1, 2]) | beam.Map(lambda n: TimestampedValue(n, n)) | beam.WindowInto(FixedWindows(60))
+    side = ticks(p, burst=10, pause=3600) | "side window" >> beam.WindowInto(FixedWindows(60))
+    main | "Enrich" >> beam.Map(lambda x, s: (x, s), beam.pvalue.AsList(side)) | beam.Map(see, seen)
+    result = p.run()
+    until(lambda: any(cause.kind == "side input" for cause in result.explain("Enrich").causes))
+    (cause,) = [cause for cause in result.explain("Enrich").causes if cause.kind == "side input"]
+    assert "2 elements that wait for side window [0.0, 60.0) of the side input from 'Ticks'" in cause.reason
+    assert SEEN[seen] == []
+    result.cancel()
+
+
+def test_watermarks_are_metrics_for_who_asks(seen):
+    from hornbeam.metrics.metric import MetricsFilter
+
+    p = beam.Pipeline()
+    pairs = ticks(p, burst=10, pause=3600) | beam.Map(lambda n: ("k", n)) | beam.WindowInto(FixedWindows(60))
+    pairs | "Group" >> beam.GroupByKey()
+    result = p.run()
+    until(lambda: result.explain("Group").of("Group").elements == 10)
+    result.drain()
+    gauges = result.metrics().query(MetricsFilter().with_namespace("hornbeam").with_step("Group"))["gauges"]
+    named = {gauge.key.metric.name: gauge.committed.value for gauge in gauges}
+    assert named["entries"] == 0
+    assert named["input_watermark_micros"] > 9_000_000
+    assert result.metrics().query()["gauges"] == []
