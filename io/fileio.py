@@ -21,7 +21,8 @@ from hornbeam.io.file_writes import FileMetadata, FileResult, FileSink, TextSink
 from hornbeam.io.filesystem import BeamIOError
 from hornbeam.io.filesystem import FileMetadata as MatchedFile
 from hornbeam.io.filesystems import FileSystems
-from hornbeam.io.watch import Growth, GrowthTracker
+from hornbeam.io.step_tracker import StepTracker, over
+from hornbeam.io.watch import Growth
 from hornbeam.io.watermark_estimators import ManualWatermarkEstimator
 from hornbeam.options.value_provider import ValueProvider
 from hornbeam.pvalue import PBegin, PCollection
@@ -198,9 +199,9 @@ class _MatchAgain(DoFn, RestrictionProvider):
         """Nothing was seen."""
         return Growth(termination_state=0)
 
-    def create_tracker(self, restriction: Growth) -> GrowthTracker:
+    def create_tracker(self, restriction: Growth) -> StepTracker[Growth]:
         """A tracker of looks."""
-        return GrowthTracker(restriction)
+        return StepTracker(restriction)
 
     def restriction_size(self, element: Any, restriction: Growth) -> float:
         """1: a look."""
@@ -217,7 +218,7 @@ class _MatchAgain(DoFn, RestrictionProvider):
         before: Growth = tracker.current_restriction()
         due = self._start + before.termination_state * self._interval
         if due >= self._stop:
-            tracker.try_claim(before)
+            tracker.try_claim(over(before))
             return
         now = processing_time.now_micros()
         if due > now:

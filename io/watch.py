@@ -20,7 +20,7 @@ import attrs
 
 from hornbeam.coders import registry
 from hornbeam.coders.coders import Coder, PickleCoder
-from hornbeam.io.restriction import RestrictionProgress, RestrictionTracker
+from hornbeam.io.step_tracker import StepTracker
 from hornbeam.io.watermark_estimators import ManualWatermarkEstimator
 from hornbeam.pvalue import PCollection
 from hornbeam.transforms.core import DoFn, ParDo, RestrictionProvider
@@ -154,49 +154,6 @@ class Growth:
     is_over: bool = False
 
 
-class GrowthTracker(RestrictionTracker):
-    """Claims a poll: the Growth after it. One claim for each call of process."""
-
-    def __init__(self, growth: Growth) -> None:
-        self._growth = growth
-        self._claimed: Growth | None = None
-        self._is_split = False
-
-    def current_restriction(self) -> Growth:
-        """What was seen before."""
-        return self._growth
-
-    def current_progress(self) -> RestrictionProgress:
-        """All or nothing of a poll."""
-        return RestrictionProgress(fraction=0.0 if self._claimed is None else 1.0)
-
-    def try_claim(self, position: Growth) -> bool:
-        """Claim a poll; False behind a split and after a poll that was claimed already."""
-        if self._is_split or self._claimed is not None or self._growth.is_over:
-            return False
-        self._claimed = position
-        return True
-
-    def try_split(self, fraction_of_remainder: float) -> tuple[Growth, Growth] | None:
-        """The poll that was claimed, and the polls after it; None when there is nothing to leave."""
-        if self._is_split or self._growth.is_over:
-            return None
-        self._is_split = True
-        residual = self._growth if self._claimed is None else self._claimed
-        self._growth = Growth(is_over=True)
-        return self._growth, residual
-
-    def check_done(self) -> bool:
-        """Raise ValueError unless a poll was claimed, or left."""
-        if self._claimed is None and not self._is_split and not self._growth.is_over:
-            raise ValueError("A poll of Watch was neither claimed nor left for later.")
-        return True
-
-    def is_bounded(self) -> bool:
-        """Whether there is an end to the polling."""
-        return self._growth.is_over
-
-
 class Watch(PTransform[PCollection[Any], PCollection[Any]]):
     """Pairs of each element and what `poll_fn(element)` finds for it, every `poll_interval` seconds; each output once.
 
@@ -322,9 +279,9 @@ class WatchDoFn(DoFn, RestrictionProvider):
         """Nothing was seen."""
         return Growth(termination_state=self._termination.for_new_input(self._now(), element))
 
-    def create_tracker(self, restriction: Growth) -> GrowthTracker:
+    def create_tracker(self, restriction: Growth) -> StepTracker[Growth]:
         """A tracker of polls."""
-        return GrowthTracker(restriction)
+        return StepTracker(restriction)
 
     def restriction_size(self, element: Any, restriction: Growth) -> float:
         """1: a poll."""
