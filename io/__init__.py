@@ -3,7 +3,8 @@
 May import everything in authoring (coders, options, metrics, pvalue, transforms); never a runner.
 
 To change what a source or a reader's range is, open `source`, `range_trackers`, `concat_source`; `Read`, `read`; what
-splittable DoFns hold, `restriction`, `restriction_trackers`, `watermark_estimators`; a sink and the steps of a write,
+splittable DoFns hold, `restriction`, `restriction_trackers`, `step_tracker`, `watermark_estimators`; what has no end,
+`unbounded_source`, `watch`, `tail` and the `tailed_files` below it; a sink and the steps of a write,
 `sink`, `write`; files of any format, `filebasedsource`, `filebasedsink`, `read_all`, `shard_names`, `temporaries`;
 paths and globs, `filesystem`, `filesystems`, `localfilesystem`; compressed files, `compression`; text, `textio` and
 the `text_source`, `record_scanner`, `text_sink` behind it; files as elements, `fileio`, with `file_writes` and

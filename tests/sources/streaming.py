@@ -18,6 +18,8 @@ from hornbeam.runners.planner import STREAM_PASSES, make_plan
 
 SECOND = 1_000_000
 
+#: The run that goes on, for what a script wants to ask it.
+RUNNING: list[StreamExecution] = []
 #: What `Keep` has taken: (element, timestamp in seconds), in order.
 KEPT: list[tuple[Any, float]] = []
 
@@ -71,6 +73,7 @@ def run(
             clock,
             None if idle_timeout is None else int(idle_timeout * SECOND),
         )
+        RUNNING[:] = [execution]
         execution.drain(int((start + seconds) * SECOND))
         execution.run()
     finally:
