@@ -8,6 +8,7 @@ What is remembered of each file is how far it was read, so that a pipeline that 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import repeat
 from typing import Any
 
 import attrs
@@ -124,23 +125,22 @@ class LineReader:
         """What ends a line."""
         return b"\n" if self.delimiter is None else self.delimiter
 
-    def next(self, file: TailedFile, size: int) -> tuple[TailedFile, list[Any], bool]:
-        """Some lines, the file behind them, and whether there were any before headers were left out."""
-        before = file
-        file, data = read_lines(file, size, self.ends_with, self.header_lines, self.line_bytes_max)
-        if not data:
-            return file, [], False
-        records = data.split(self.ends_with)[:-1]
-        if self.delimiter is None and b"\r" in data:
-            records = [record.removesuffix(b"\r") for record in records]
-        skipped = min(file.header_left, len(records))
-        if skipped:
-            file = attrs.evolve(file, header_left=file.header_left - skipped)
-        return file, self._decoded(records[skipped:], before), True
+    def next(self, file: TailedFile, size: int) -> tuple[TailedFile, bytes]:
+        """The next whole lines as they are in the file, and the file behind them; none if none is finished."""
+        return read_lines(file, size, self.ends_with, self.header_lines, self.line_bytes_max)
 
-    def _decoded(self, records: list[bytes], file: TailedFile) -> list[Any]:
+    def decoded(self, data: bytes, skip: int, file: TailedFile) -> list[Any]:
+        """Lines without their ends, but for the first `skip`. `file` is as it was before them."""
+        crlf = self.delimiter is None and b"\r" in data
         try:
-            return list(map(self.coder.decode, records))
+            if (
+                type(self.coder) is StrUtf8Coder and self.delimiter is None
+            ):  # whole blocks are decoded at once
+                text = data.decode()
+                lines: list[Any] = (text.replace("\r\n", "\n") if crlf else text).split("\n")
+                return lines[skip:-1]
+            records = (data.replace(b"\r\n", b"\n") if crlf else data).split(self.ends_with)
+            return list(map(self.coder.decode, records[skip:-1]))
         except UnicodeDecodeError as error:
             raise InvalidTextError(
                 f"{file.path}: not valid {error.encoding} in a line at or behind byte {file.offset}: found "
@@ -207,41 +207,48 @@ class _TailLines(DoFn, RestrictionProvider):
         reader = self.reader
         tail, unread = look(pattern, tail, reader.header_lines, self._from_end, reader.ends_with)
         while unread:
-            if not tracker.try_claim(tail):  # before anything is read in vain
-                return
             identity = min(unread, key=lambda one: _behind(tail.files[one]))
             before = tail.files[identity]
-            file, lines, had_any = reader.next(before, unread[identity])
-            stamps = [now] * len(lines) if self._timestamp_fn is None else self._stamps(lines, before)
-            if stamps and self._timestamp_fn is not None:
-                file = attrs.evolve(file, latest_micros=max(max(stamps), file.latest_micros or max(stamps)))
-            if not had_any or file.offset >= unread[identity]:
-                del unread[identity]
+            file, data = reader.next(before, unread[identity])
+            skip = min(file.header_left, data.count(reader.ends_with)) if file.header_left else 0
+            if skip:
+                file = attrs.evolve(file, header_left=file.header_left - skip)
             tail = tail.with_file(identity, file)
             if not tracker.try_claim(tail):
                 return
-            for line, stamp in zip(lines, stamps):
-                yield TimestampedValue(
-                    (file.path, line) if self._with_filename else line, timestamp_at(stamp)
-                )
+            if not data or file.offset >= unread[identity]:
+                del unread[identity]
+            lines = reader.decoded(data, skip, before) if data else []
+            stamps: Any = repeat(timestamp_at(now))
+            if self._timestamp_fn is not None:
+                stamps, latest = self._stamps(lines, before)
+                # Told to the tracker with the next claim; the watermark is the estimator's to remember.
+                tail = tail.with_file(identity, file.seen(latest))
+            pairs = zip(repeat(file.path), lines) if self._with_filename else lines
+            yield from map(TimestampedValue, pairs, stamps)
             if self._timestamp_fn is not None:
                 self._move_on(estimator, tail, unread)
         if not tracker.try_claim(tail):
             return
+        if self._timestamp_fn is not None:
+            self._move_on(estimator, tail, unread)
         tracker.defer_remainder(duration_of(self._interval))
 
-    def _stamps(self, lines: list[Any], file: TailedFile) -> list[int]:
+    def _stamps(self, lines: list[Any], file: TailedFile) -> tuple[list[Any], int | None]:
+        """The timestamps of lines as the function gives them, and the latest in microseconds."""
         assert self._timestamp_fn is not None
-        stamps: list[int] = []
-        for line in lines:
-            try:
-                stamps.append(micros_of(self._timestamp_fn(line)))
-            except Exception as error:
-                error.add_note(
-                    f"in timestamp_fn, on the line {line!r:.200} at or behind byte {file.offset} of {file.path}"
-                )
-                raise
-        return stamps
+        stamps: list[Any] = []
+        micros: list[int] = []
+        try:
+            stamps.extend(map(self._timestamp_fn, lines))
+            micros.extend(map(micros_of, stamps))
+        except Exception as error:
+            at = len(micros) if len(stamps) == len(lines) else len(stamps)
+            error.add_note(
+                f"in timestamp_fn, on the line {lines[at]!r:.200} at or behind byte {file.offset} of {file.path}"
+            )
+            raise
+        return stamps, max(micros, default=None)
 
     def _move_on(self, estimator: Any, tail: Tail, unread: dict[str, int]) -> None:
         """Moves the watermark to where the files are."""

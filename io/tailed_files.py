@@ -44,6 +44,12 @@ class TailedFile:
     #: The latest event time of a line of it, in microseconds.
     latest_micros: int | None = None
 
+    def seen(self, micros: int | None) -> TailedFile:
+        """The same with lines up to that event time."""
+        if micros is None or (self.latest_micros is not None and self.latest_micros >= micros):
+            return self
+        return attrs.evolve(self, latest_micros=micros)
+
 
 @attrs.frozen
 class Tail:
