@@ -218,9 +218,7 @@ def test_what_is_equal_in_a_set_is_what_its_coder_makes_equal(coder: Any, values
 
 
 def test_an_ordered_list_says_what_it_wants() -> None:
-    with pytest.raises(
-        TypeError, match=r"'cell' is an ordered list: add takes a pair \(timestamp, value\); it got 5"
-    ):
+    with pytest.raises(TypeError, match=r"'cell' is an ordered list: add takes a pair \(timestamp, value\); it got 5"):
         run(LIST, added(5))
 
 
@@ -291,7 +289,6 @@ def test_many_outputs_of_one_element_come_in_parts() -> None:
                 yield element[0], n.read()
 
     stage = Stage(Many())
-
     stage.head.process(stage.bundle((("a", 5000), 1), (("b", 3), 2)))
     assert [len(bundle) for bundle in stage.bundles] == [1024] * 4 + [907]
     rows = stage.taken()
