@@ -11,13 +11,20 @@ from typing import Any
 import attrs
 
 from hornbeam.display import DisplayDataItem
+from hornbeam.error import NotSupportedError
 from hornbeam.graph import urns
 from hornbeam.pvalue import AsList, AsSideInput, AsSingleton, PCollection, TaggedOutput
 from hornbeam.transforms.combinefn import CallableWrapperCombineFn, CombineFn
 from hornbeam.transforms.create import Create
 from hornbeam.transforms.dofn import DoFn
 from hornbeam.transforms.flatten import Flatten
-from hornbeam.transforms.group import GroupByKey, check_pairs, key_and_value_types
+from hornbeam.transforms.group import (
+    GroupByKey,
+    OutputsWithLate,
+    check_late_tag,
+    check_pairs,
+    key_and_value_types,
+)
 from hornbeam.transforms.pardo import Map, ParDo
 from hornbeam.transforms.ptransform import GraphParts, PTransform, PTransformWithSideInputs, StepContext
 from hornbeam.transforms.sideinputs import side_input_refs
@@ -115,6 +122,18 @@ class CombinePerKey(_CombineWithFn):
     [('a', 4), ('b', 2)]
     """
 
+    late_tag: str | None = None
+
+    def with_late_output(self, tag: str) -> CombinePerKey:
+        """Give out the pairs that are dropped too, because they are late or their trigger has finished: an option of ours.
+
+        `combined, late = pairs | beam.CombinePerKey(sum).with_late_output("late")`, or `result.combined` and
+        `result.late`.
+        """
+        clone = copy.copy(self)
+        clone.late_tag = check_late_tag(tag, "combined")
+        return clone
+
     def with_hot_key_fanout(self, fanout: int | Callable[[Any], int] | None) -> PTransform[Any, Any]:
         """Combine hot keys in two steps, so that their work is spread.
 
@@ -122,6 +141,10 @@ class CombinePerKey(_CombineWithFn):
         """
         if fanout is None:
             return self
+        if self.late_tag is not None:
+            raise NotSupportedError(
+                f"{self.label!r} has a late output, which does not go with a hot key fanout; leave one out."
+            )
         if isinstance(fanout, bool) or not (isinstance(fanout, int) or callable(fanout)):
             raise TypeError(f"fanout must be an int or a function from a key to one; it is {fanout!r}.")
         return _CombinePerKeyWithHotKeyFanout(self, fanout)
@@ -131,16 +154,23 @@ class CombinePerKey(_CombineWithFn):
         key_type, value_type = key_and_value_types(input_type)
         return typehints.KV[key_type, _result_type(self.fn, value_type)]
 
-    def expand(self, pcoll: Any) -> PCollection[Any]:
+    def expand(self, pcoll: Any) -> PCollection[Any] | OutputsWithLate:
         """A GroupByKey and a CombineValues, which runners lift apart again."""
-        combined: PCollection[Any] = (
-            pcoll | GroupByKey() | "Combine" >> CombineValues(self.fn, *self.args, **self.kwargs)
-        )
-        return combined
+        combine = "Combine" >> CombineValues(self.fn, *self.args, **self.kwargs)
+        if self.late_tag is None:
+            combined: PCollection[Any] = pcoll | GroupByKey() | combine
+            return combined
+        grouped, late = pcoll | GroupByKey(self.late_tag)
+        return OutputsWithLate(self, "combined", grouped | combine, self.late_tag, late)
 
     def to_graph_parts(self, context: StepContext) -> GraphParts:
         """A composite that runners know."""
-        return self._parts(urns.COMBINE_PER_KEY, context)
+        parts = self._parts(urns.COMBINE_PER_KEY, context)
+        return (
+            parts
+            if self.late_tag is None
+            else attrs.evolve(parts, spec={**parts.spec, "late_tag": self.late_tag})
+        )
 
 
 class CombineValues(_CombineWithFn):

@@ -36,11 +36,12 @@ from hornbeam.transforms.partition import Partition, PartitionFn
 from hornbeam.transforms.ptransform import PTransform, PTransformWithSideInputs
 from hornbeam.transforms.select import Select
 from hornbeam.transforms.window_into import WindowInto
-from hornbeam.transforms.windowing import Windowing
+from hornbeam.transforms.windowing import ClosingBehavior, OnTimeBehavior, Windowing
 
 __all__ = [
     "CallableDoFn",
     "CallableWrapperCombineFn",
+    "ClosingBehavior",
     "CombineFn",
     "CombineGlobally",
     "CombinePayload",
@@ -60,6 +61,7 @@ __all__ = [
     "Impulse",
     "Map",
     "MapTuple",
+    "OnTimeBehavior",
     "PCollection",
     "PTransform",
     "PTransformWithSideInputs",

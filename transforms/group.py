@@ -28,13 +28,19 @@ __all__ = ["GroupByKey", "check_pairs", "key_and_value_types", "require_determin
 class GroupByKey(PTransform[Any, Any]):
     """From (key, value) pairs to (key, values), one for each key and window that fires.
 
-    The values come in no particular order. Keys are the same when their encoded forms are.
+    The values come in no particular order. Keys are the same when their encoded forms are. With `late_tag` (an option
+    of ours) the pairs that are dropped, because their window has expired or its trigger has finished, are given out too:
+    `grouped, late = pairs | beam.GroupByKey(late_tag="late")`, or `result.grouped` and `result.late`.
 
     >>> import hornbeam as beam
     >>> grouped = [("a", 1), ("b", 2), ("a", 3)] | beam.GroupByKey()
     >>> sorted((key, sorted(values)) for key, values in grouped)
     [('a', [1, 3]), ('b', [2])]
     """
+
+    def __init__(self, late_tag: str | None = None) -> None:
+        super().__init__()
+        self.late_tag = None if late_tag is None else check_late_tag(late_tag, "grouped")
 
     class ReifyWindows(DoFn):
         """Gives (key, WindowedValue of the value) for each pair, with its time and window."""
@@ -49,14 +55,20 @@ class GroupByKey(PTransform[Any, Any]):
                 raise TypeError(f"GroupByKey needs (key, value) pairs; it got {element!r:.80}.") from None
             yield key, WindowedValue(value, timestamp, (window,))
 
-    def expand(self, pcoll: Any) -> PCollection[Any]:
+    def expand(self, pcoll: Any) -> PCollection[Any] | OutputsWithLate:
         """A primitive. ValueError when its result would never come, or may lose data."""
         if not isinstance(pcoll, PCollection):
             advice = " Choose one of its outputs." if isinstance(pcoll, DoOutputsTuple) else ""
             raise TypeError(f"{self.label!r} needs one PCollection of pairs; it got {pcoll!r}.{advice}")
         self._check_firing(pcoll)
         require_deterministic_keys(pcoll)
-        return PCollection.from_(pcoll)
+        grouped = PCollection.from_(pcoll)
+        if self.late_tag is None:
+            return grouped
+        late: PCollection[Any] = PCollection(
+            pcoll.pipeline, self.late_tag, pcoll.element_type, pcoll.windowing, pcoll.is_bounded
+        )
+        return OutputsWithLate(self, "grouped", grouped, self.late_tag, late)
 
     def _check_firing(self, pcoll: PCollection[Any]) -> None:
         label = pcoll.pipeline.current_label
@@ -95,14 +107,7 @@ class GroupByKey(PTransform[Any, Any]):
         before = pcoll.windowing
         if before.is_default():
             return before
-        return Windowing(
-            before.windowfn,
-            before.triggerfn.get_continuation_trigger(),
-            before.accumulation_mode,
-            before.timestamp_combiner,
-            before.allowed_lateness,
-            before.environment_id,
-        )
+        return before.with_trigger(before.triggerfn.get_continuation_trigger())
 
     def type_check_inputs(self, pvalueish: Any) -> None:
         """TypeCheckError when the input certainly is not made of pairs."""
@@ -117,7 +122,35 @@ class GroupByKey(PTransform[Any, Any]):
 
     def to_graph_parts(self, context: StepContext) -> GraphParts:
         """A GROUP_BY_KEY."""
-        return GraphParts(urns.GROUP_BY_KEY)
+        return GraphParts(urns.GROUP_BY_KEY, {} if self.late_tag is None else {"late_tag": self.late_tag})
+
+
+class OutputsWithLate(DoOutputsTuple):
+    """What a grouping gives, and beside it the pairs that it drops: by attribute, by tag, or unpacked in this order."""
+
+    def __init__(
+        self,
+        transform: PTransform[Any, Any],
+        main_tag: str,
+        main: PCollection[Any],
+        late_tag: str,
+        late: PCollection[Any],
+    ) -> None:
+        super().__init__(main.pipeline, transform, (), main_tag, main, allow_unknown_tags=False)
+        self._tags = (late_tag,)
+        self._pcolls[late_tag] = late
+
+
+def check_late_tag(late_tag: object, main_tag: str) -> str:
+    """The tag of a grouping's late output; TypeError or ValueError unless it can be one."""
+    if not isinstance(late_tag, str):
+        raise TypeError(f"The tag of the late output must be a str; it is {late_tag!r}.")
+    if late_tag in ("", "out", main_tag):
+        raise ValueError(
+            f"The tag of the late output must be another one than 'out' and {main_tag!r}, and not empty; "
+            f"it is {late_tag!r}."
+        )
+    return late_tag
 
 
 def require_deterministic_keys(pcoll: PCollection[Any]) -> None:

@@ -11,7 +11,7 @@ from hornbeam.transforms.dofn import DoFn
 from hornbeam.transforms.ptransform import GraphParts, PTransform, StepContext
 from hornbeam.transforms.trigger import AccumulationMode, TriggerFn
 from hornbeam.transforms.window import TimestampCombiner, WindowFn
-from hornbeam.transforms.windowing import Windowing
+from hornbeam.transforms.windowing import ClosingBehavior, OnTimeBehavior, Windowing
 from hornbeam.utils.timestamp import DurationTypes
 from hornbeam.utils.windowed_value import WindowedValue
 
@@ -19,8 +19,9 @@ from hornbeam.utils.windowed_value import WindowedValue
 class WindowInto(PTransform[Any, Any]):
     """Puts every element into the windows that `windowfn` assigns, in place of those it was in.
 
-    `trigger`, `accumulation_mode`, `timestamp_combiner` and `allowed_lateness` hold for the groupings that follow. A
-    `Windowing` as the first argument is taken over, save what is said besides.
+    `trigger`, `accumulation_mode`, `timestamp_combiner`, `allowed_lateness`, and of ours `on_time_behavior` and
+    `closing_behavior` (whether a window's end and its expiry give a pane without elements) hold for the groupings that
+    follow. A `Windowing` as the first argument is taken over, save what is said besides.
 
     >>> import hornbeam as beam
     >>> sums = (beam.WithTimestamps(lambda x: x)
@@ -51,6 +52,9 @@ class WindowInto(PTransform[Any, Any]):
         accumulation_mode: AccumulationMode | int | str | None = None,
         timestamp_combiner: TimestampCombiner | str | None = None,
         allowed_lateness: DurationTypes | None = None,
+        *,
+        on_time_behavior: OnTimeBehavior | str | None = None,
+        closing_behavior: ClosingBehavior | str | None = None,
     ) -> None:
         super().__init__()
         if isinstance(windowfn, Windowing):
@@ -60,12 +64,16 @@ class WindowInto(PTransform[Any, Any]):
             accumulation_mode = base.accumulation_mode if accumulation_mode is None else accumulation_mode
             timestamp_combiner = timestamp_combiner or base.timestamp_combiner
             allowed_lateness = base.allowed_lateness if allowed_lateness is None else allowed_lateness
+            on_time_behavior = on_time_behavior or base.on_time_behavior
+            closing_behavior = closing_behavior or base.closing_behavior
         self.windowing = Windowing(
             windowfn,
             trigger,
             accumulation_mode,
             timestamp_combiner,
             0 if allowed_lateness is None else allowed_lateness,
+            on_time_behavior=on_time_behavior or OnTimeBehavior.FIRE_ALWAYS,
+            closing_behavior=closing_behavior or ClosingBehavior.EMIT_IF_NONEMPTY,
         )
 
     def get_windowing(self, unused_inputs: Sequence[PValue]) -> Windowing:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import enum
+from typing import Any, TypeVar
 
 from hornbeam.graph.model import WindowingStrategy
 from hornbeam.transforms.trigger import (
@@ -21,6 +22,26 @@ from hornbeam.transforms.window import (
 )
 from hornbeam.utils.timestamp import Duration, DurationTypes
 
+_BehaviorT = TypeVar("_BehaviorT", bound=enum.StrEnum)
+
+
+class OnTimeBehavior(enum.StrEnum):
+    """Whether a trigger's firing for the end of a window gives a pane when nothing came since the last one."""
+
+    #: An empty pane too, so that every window that had elements is seen to end. The default.
+    FIRE_ALWAYS = "FIRE_ALWAYS"
+    #: Only a pane with elements.
+    FIRE_IF_NON_EMPTY = "FIRE_IF_NON_EMPTY"
+
+
+class ClosingBehavior(enum.StrEnum):
+    """Whether a window that expires gives a last pane when nothing came since the one before."""
+
+    #: An empty pane too, so that every window has one that is marked as its last.
+    EMIT_ALWAYS = "EMIT_ALWAYS"
+    #: Only a pane with elements. The default.
+    EMIT_IF_NONEMPTY = "EMIT_IF_NONEMPTY"
+
 
 class Windowing:
     """A window function with trigger, accumulation mode, timestamp combiner and allowed lateness.
@@ -36,6 +57,9 @@ class Windowing:
         timestamp_combiner: TimestampCombiner | str | None = None,
         allowed_lateness: DurationTypes = 0,
         environment_id: str | None = None,
+        *,
+        on_time_behavior: OnTimeBehavior | str = OnTimeBehavior.FIRE_ALWAYS,
+        closing_behavior: ClosingBehavior | str = ClosingBehavior.EMIT_IF_NONEMPTY,
     ) -> None:
         if not isinstance(windowfn, WindowFn):
             given = windowfn.__name__ if isinstance(windowfn, type) else repr(windowfn)
@@ -61,17 +85,39 @@ class Windowing:
             raise ValueError(f"allowed_lateness must not be negative; it is {allowed_lateness!r}.")
         self.environment_id = environment_id
         self.timestamp_combiner = TimestampCombiner(timestamp_combiner or TimestampCombiner.OUTPUT_AT_EOW)
+        self.on_time_behavior = _behavior(OnTimeBehavior, on_time_behavior, "on_time_behavior")
+        self.closing_behavior = _behavior(ClosingBehavior, closing_behavior, "closing_behavior")
         self._is_default = (
             type(windowfn) is GlobalWindows
             and triggerfn == DefaultTrigger()
             and self.accumulation_mode == AccumulationMode.DISCARDING
             and self.timestamp_combiner == TimestampCombiner.OUTPUT_AT_EOW
             and self.allowed_lateness.micros == 0
+            and self._behaves_as_usual()
         )
 
     def is_default(self) -> bool:
         """Whether this is what a new pipeline starts with: the global window, fired once at its end."""
         return self._is_default
+
+    def with_trigger(self, triggerfn: TriggerFn) -> Windowing:
+        """The same under another trigger."""
+        return Windowing(
+            self.windowfn,
+            triggerfn,
+            self.accumulation_mode,
+            self.timestamp_combiner,
+            self.allowed_lateness,
+            self.environment_id,
+            on_time_behavior=self.on_time_behavior,
+            closing_behavior=self.closing_behavior,
+        )
+
+    def _behaves_as_usual(self) -> bool:
+        return (
+            self.on_time_behavior == OnTimeBehavior.FIRE_ALWAYS
+            and self.closing_behavior == ClosingBehavior.EMIT_IF_NONEMPTY
+        )
 
     def to_graph(self) -> WindowingStrategy:
         """The graph's form, still without the id of the window coder."""
@@ -81,6 +127,8 @@ class Windowing:
             accumulation_mode=self.accumulation_mode.name,
             timestamp_combiner=str(self.timestamp_combiner.name),
             allowed_lateness_micros=self.allowed_lateness.micros,
+            closing_behavior=self.closing_behavior.name,
+            on_time_behavior=self.on_time_behavior.name,
             merging=self.windowfn.is_merging(),
         )
 
@@ -100,13 +148,26 @@ class Windowing:
             self.timestamp_combiner,
             self.allowed_lateness,
             self.environment_id,
+            self.on_time_behavior,
+            self.closing_behavior,
         )
 
     def __repr__(self) -> str:
+        behaviors = "" if self._behaves_as_usual() else f", {self.on_time_behavior}, {self.closing_behavior}"
         return (
             f"Windowing({self.windowfn!r}, {self.triggerfn!r}, {self.accumulation_mode.name}, "
-            f"{self.timestamp_combiner.name}, allowed_lateness={self.allowed_lateness!r})"
+            f"{self.timestamp_combiner.name}, allowed_lateness={self.allowed_lateness!r}"
+            f"{behaviors})"
         )
+
+
+def _behavior(kind: type[_BehaviorT], value: Any, parameter: str) -> _BehaviorT:
+    """A behaviour by itself or by name."""
+    try:
+        return kind(value)
+    except ValueError:
+        known = " or ".join(f"{kind.__name__}.{member.name}" for member in kind)
+        raise ValueError(f"{parameter} must be {known}; it is {value!r}.") from None
 
 
 def windowing_from_graph(strategy: WindowingStrategy) -> Windowing:
@@ -117,6 +178,8 @@ def windowing_from_graph(strategy: WindowingStrategy) -> Windowing:
         AccumulationMode(strategy.accumulation_mode),
         TimestampCombiner[strategy.timestamp_combiner],
         Duration(micros=strategy.allowed_lateness_micros),
+        on_time_behavior=strategy.on_time_behavior,
+        closing_behavior=strategy.closing_behavior,
     )
 
 

@@ -118,6 +118,10 @@ def windowing_text(windowing: WindowingStrategy) -> str:
         parts.append(windowing.timestamp_combiner.lower())
     if windowing.allowed_lateness_micros:
         parts.append(f"lateness {_seconds(windowing.allowed_lateness_micros)}")
+    if windowing.on_time_behavior != "FIRE_ALWAYS":
+        parts.append(windowing.on_time_behavior.lower())
+    if windowing.closing_behavior != "EMIT_IF_NONEMPTY":
+        parts.append(windowing.closing_behavior.lower())
     return " ".join(parts)
 
 
