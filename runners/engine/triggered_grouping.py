@@ -288,6 +288,8 @@ class TriggeredGrouping(Head):
         return sorted(due.items(), key=lambda item: (item[0].max, item[0].order))
 
     def _look(self, state: KeyedWindow, expired: bool, ends: bool) -> None:
+        if ends:
+            self._touch(state)
         if state.closed:
             return
         previous = set_current(self.container)
@@ -297,7 +299,7 @@ class TriggeredGrouping(Head):
                     self._give(state, True, 0)
             elif self._machine.would_fire(state.trigger, state.window.ended, self._now):
                 self._fire(state, 0)
-            elif ends or self._machine.waits:
+            elif self._machine.waits:
                 self._touch(state)
         except Exception as error:
             note_failure(error, self.label)
