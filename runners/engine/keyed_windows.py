@@ -10,9 +10,9 @@ from hornbeam.transforms.window import TimestampCombiner, WindowFn
 from hornbeam.utils.timestamp import Timestamp
 
 
-def expiry(window: Any, lateness_micros: int) -> int:
-    """The watermark from which on a window has expired."""
-    return min(int(window.max_micros) + lateness_micros + 1, END_OF_TIME)
+def expiry(max_micros: int, lateness_micros: int) -> int:
+    """The watermark from which on a window with that last timestamp has expired."""
+    return min(max_micros + lateness_micros + 1, END_OF_TIME)
 
 
 class OpenWindow:
@@ -21,24 +21,24 @@ class OpenWindow:
     Of windows that merge each belongs to one key, and is replaced when it merges.
     """
 
-    __slots__ = ("ended", "expiry", "keys", "max", "order", "unfired", "windows")
+    __slots__ = ("ended", "expiry", "keys", "max", "order", "unfired", "window", "windows")
 
     def __init__(self, window: Any, lateness_micros: int, watermark: int, order: int) -> None:
-        #: The window as a bundle's column holds it.
-        self.windows = (window,)
-        self.max: int = window.max_micros
-        self.expiry = expiry(window, lateness_micros)
-        self.ended = watermark > self.max
         self.order = order
+        self.become(window, lateness_micros, watermark)
         #: In the order in which keys first came.
         self.keys: dict[Any, KeyedWindow] = {}
         #: How many keys hold something that has not been given out.
         self.unfired = 0
 
-    @property
-    def window(self) -> Any:
-        """The window itself."""
-        return self.windows[0]
+    def become(self, window: Any, lateness_micros: int, watermark: int) -> None:
+        """Be this window, with the same keys."""
+        self.window = window
+        #: As a bundle's column holds it.
+        self.windows = (window,)
+        self.max: int = window.max_micros
+        self.expiry = expiry(self.max, lateness_micros)
+        self.ended = watermark > self.max
 
     @property
     def next_look(self) -> int:

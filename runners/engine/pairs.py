@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import attrs
 
-from hornbeam.runners.engine.bundle import Bundle
+from hornbeam.runners.engine.bundle import Bundle, Coded, Intervals
 from hornbeam.runners.engine.failures import Failure, add_failure, short_repr
 from hornbeam.runners.engine.folding import Folding
 from hornbeam.runners.engine.keys import canonical_key, have_raw_keys
@@ -85,3 +86,28 @@ def keep_stamps(
             time = spec.window_fn.get_transformed_output_time(window, Timestamp(micros=time)).micros
         if key not in stamps or time < stamps[key]:
             stamps[key] = time
+
+
+def places_by_window(
+    bundle: Bundle, pairs: list[tuple[Any, Any]]
+) -> Iterator[tuple[Any, dict[Any, list[int]]]]:
+    """For each window of an exploded bundle, the places of each key's elements, in order."""
+    windows = bundle.windows
+    if type(windows) is Intervals:
+        windows = Coded.of(windows.to_list())
+    if type(windows) is tuple:
+        by_key: dict[Any, list[int]] = defaultdict(list)
+        for place, (key, _) in enumerate(pairs):
+            by_key[key].append(place)
+        yield windows[0], by_key
+        return
+    assert type(windows) is Coded
+    codes = windows.codes.tolist()
+    # The same window may have several codes.
+    by_window: dict[Any, dict[Any, list[int]]] = {}
+    by_code: dict[int, dict[Any, list[int]]] = {
+        code: by_window.setdefault(windows.table[code][0], defaultdict(list)) for code in dict.fromkeys(codes)
+    }
+    for place, ((key, _), code) in enumerate(zip(pairs, codes)):
+        by_code[code][key].append(place)
+    yield from by_window.items()

@@ -13,7 +13,6 @@ All that is kept is kept in memory; only the panes that a batch run fires before
 from __future__ import annotations
 
 import heapq
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from operator import attrgetter, itemgetter
 from typing import Any
@@ -23,13 +22,13 @@ import numpy as np
 from hornbeam.graph.model import WindowingStrategy
 from hornbeam.metrics.execution import MetricsContainer, set_current
 from hornbeam.metrics.metricbase import MetricName
-from hornbeam.runners.engine.bundle import Bundle, Coded, Intervals
+from hornbeam.runners.engine.bundle import Bundle
 from hornbeam.runners.engine.failures import note_failure, raised_at_key, short_repr
 from hornbeam.runners.engine.head import BEGINNING_OF_TIME, DELETED, END_OF_TIME, Head, Hold
 from hornbeam.runners.engine.keyed_windows import KeyedWindow, OpenWindow, output_times
 from hornbeam.runners.engine.keys import user_key
 from hornbeam.runners.engine.operator import Receiver
-from hornbeam.runners.engine.pairs import GroupingSpec, Pairs, refuse_non_pairs
+from hornbeam.runners.engine.pairs import GroupingSpec, Pairs, places_by_window, refuse_non_pairs
 from hornbeam.runners.engine.pane_outputs import EARLY, LATE, ON_TIME, PaneOutputs, PaneTable
 from hornbeam.runners.engine.spill import Spool, TemporarySpace
 from hornbeam.runners.engine.timer_queue import TimerQueue
@@ -95,6 +94,8 @@ class TriggeredGrouping(Head):
         self._touched: dict[KeyedWindow, None] = {}
         self._touched_windows: dict[OpenWindow, None] = {}
         self._changed: dict[Any, None] | None = None
+        #: Whether anything must be brought up to date for each key that was touched, and not only for its window.
+        self._follows_keys = self._machine.waits or self._times.looks_at_elements
 
     # Elements
 
@@ -123,7 +124,7 @@ class TriggeredGrouping(Head):
     def _gather(self, bundle: Bundle, pairs: list[tuple[Any, Any]]) -> None:
         values = list(map(_second, pairs))
         times = bundle.timestamp_list() if self._times.looks_at_elements else None
-        for window, by_key in _places(bundle, pairs):
+        for window, by_key in places_by_window(bundle, pairs):
             found = self._windows.get(window)
             if found is None:
                 found = self._open(window)
@@ -152,36 +153,34 @@ class TriggeredGrouping(Head):
 
     def _add(self, state: KeyedWindow, places: list[int], values: list[Any], times: list[int] | None) -> None:
         """Adds a key's elements, which stand at `places` of the bundle, and fires as often as its trigger would."""
-        machine, now, window = self._machine, self._now, state.window
-        ended = window.ended
-        at, end = 0, len(places)
-        while at < end and not state.closed:
-            run = machine.until(state.trigger, ended, now)
-            fires = run <= end - at
-            part = places if not at and run >= end else places[at : at + run]
-            state.trigger = machine.after(state.trigger, len(part), now)
-            self._extend(state, [values[i] for i in part])
+        machine, folding, now, window = self._machine, self._folding, self._now, state.window
+        left = places
+        while not state.closed:
+            run = machine.until(state.trigger, window.ended, now)
+            fires = run <= len(left)
+            part = left[:run] if run < len(left) else left
+            count = len(part)
+            try:
+                accumulator = folding.begun() if state.accumulator is None else state.accumulator
+                state.accumulator = folding.extended(accumulator, [values[i] for i in part])
+            except Exception as error:
+                raised_at_key(error, user_key(state.key))
+                raise
+            state.trigger = machine.after(state.trigger, count, now)
             if times is not None:
                 state.stamp = self._times.added(state.stamp, [times[i] for i in part], window.window)
             if not state.fresh:
                 window.unfired += 1
-            state.fresh += len(part)
-            at += len(part)
+            state.fresh += count
             if fires:
                 self._fire(state, part[-1])
-        if at < end:
-            self._drop(DROPPED_CLOSED, places[at:])
-        self._touch(state)
-
-    def _extend(self, state: KeyedWindow, values: list[Any]) -> None:
-        try:
-            accumulator = state.accumulator
-            state.accumulator = self._folding.extended(
-                self._folding.begun() if accumulator is None else accumulator, values
-            )
-        except Exception as error:
-            raised_at_key(error, user_key(state.key))
-            raise
+            left = left[run:] if run < len(left) else []
+            if not left:
+                break
+        if left:
+            self._drop(DROPPED_CLOSED, left)
+        if self._follows_keys:
+            self._touched[state] = None
 
     # Firing
 
@@ -195,7 +194,6 @@ class TriggeredGrouping(Head):
             self._give(state, finished, place)
         if finished:
             self._close(state)
-        self._touch(state)
 
     def _is_empty_end(self, state: KeyedWindow) -> bool:
         """Whether an empty pane is due for the end of the window."""
@@ -260,15 +258,12 @@ class TriggeredGrouping(Head):
 
     def _advanced(self, watermark: int, now: int) -> Iterator[Bundle]:
         self._watermark, self._now = watermark, now
-        for window, due in self._due():
-            states = window.keys.values() if due is None else sorted(due, key=_order)
+        for window, states in self._due():
             expired = watermark >= window.expiry
-            ends = watermark > window.max and not window.ended
             window.ended = watermark > window.max
-            for state in states:
-                self._look(state, expired, ends)
-                if self._out.is_full:
-                    yield from self._out.take(in_order=True)
+            waiting = iter(window.keys.values() if states is None else sorted(states, key=_order))
+            while self._look_at(waiting, expired):
+                yield from self._out.take(in_order=True)
             if expired:
                 self._forget(window)
             else:
@@ -287,20 +282,23 @@ class TriggeredGrouping(Head):
                 own.append(state)
         return sorted(due.items(), key=lambda item: (item[0].max, item[0].order))
 
-    def _look(self, state: KeyedWindow, expired: bool, ends: bool) -> None:
-        if ends:
-            self._touch(state)
-        if state.closed:
-            return
+    def _look_at(self, states: Iterator[KeyedWindow], expired: bool) -> bool:
+        """Looks at keys of a window until there are panes enough for a bundle: then True, otherwise at all of them."""
         previous = set_current(self.container)
         try:
-            if expired:
-                if state.fresh or self._closes_empty or self._is_empty_end(state):
-                    self._give(state, True, 0)
-            elif self._machine.would_fire(state.trigger, state.window.ended, self._now):
-                self._fire(state, 0)
-            elif self._machine.waits:
-                self._touch(state)
+            for state in states:
+                if self._follows_keys:
+                    self._touched[state] = None
+                if state.closed:
+                    continue
+                if expired:
+                    if state.fresh or self._closes_empty or self._is_empty_end(state):
+                        self._give(state, True, 0)
+                elif self._machine.would_fire(state.trigger, state.window.ended, self._now):
+                    self._fire(state, 0)
+                if self._out.is_full:
+                    return True
+            return False
         except Exception as error:
             note_failure(error, self.label)
             raise
@@ -341,10 +339,6 @@ class TriggeredGrouping(Head):
             receive(bundle.take([bundle.values[i] for i in places], np.array(places, dtype=np.intp)))
 
     # Bookkeeping, once for each call however many elements there were
-
-    def _touch(self, state: KeyedWindow) -> None:
-        if self._machine.waits or self._times.looks_at_elements or self._changed is not None:
-            self._touched[state] = None
 
     def _settle(self) -> None:
         """Brings the queues up to date with what was touched."""
@@ -413,6 +407,7 @@ class TriggeredGrouping(Head):
 
     def track_changes(self) -> None:
         self._changed = {}
+        self._follows_keys = True
 
     def changes(self) -> list[tuple[Any, Any]]:
         names, self._changed = self._changed or {}, {}
@@ -438,9 +433,14 @@ class TriggeredGrouping(Head):
         key, window = name
         found = self._windows.get(window)
         if found is None:
-            found = self._windows[window] = self._open(window)
-            found.ended = content[1]
+            found = self._windows[window] = self._reopen(content)
         self._restore(key, found, content)
+
+    def _reopen(self, content: tuple[Any, ...]) -> OpenWindow:
+        window, ended, order, *_ = content
+        found = OpenWindow(window, self._lateness, BEGINNING_OF_TIME, order)
+        found.ended = ended
+        return found
 
     def _restore(self, key: Any, window: OpenWindow, content: tuple[Any, ...]) -> None:
         """A key's state out of a snapshot. A window that any of its keys has not been looked at for has not ended."""
@@ -457,26 +457,3 @@ class TriggeredGrouping(Head):
             self._holds.set(state, self._times.time(state.stamp, window.window))
         if wake is not None:
             self._waits.set(state, wake)
-
-
-def _places(bundle: Bundle, pairs: list[tuple[Any, Any]]) -> Iterator[tuple[Any, dict[Any, list[int]]]]:
-    """For each window of an exploded bundle, the places of each key's elements, in order."""
-    windows = bundle.windows
-    if type(windows) is Intervals:
-        windows = Coded.of(windows.to_list())
-    if type(windows) is tuple:
-        by_key: dict[Any, list[int]] = defaultdict(list)
-        for place, (key, _) in enumerate(pairs):
-            by_key[key].append(place)
-        yield windows[0], by_key
-        return
-    assert type(windows) is Coded
-    codes = windows.codes.tolist()
-    # The same window may have several codes.
-    by_window: dict[Any, dict[Any, list[int]]] = {}
-    by_code: dict[int, dict[Any, list[int]]] = {
-        code: by_window.setdefault(windows.table[code][0], defaultdict(list)) for code in dict.fromkeys(codes)
-    }
-    for place, ((key, _), code) in enumerate(zip(pairs, codes)):
-        by_code[code][key].append(place)
-    yield from by_window.items()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from hornbeam.graph.model import WindowingStrategy
 from hornbeam.metrics.execution import MetricsContainer
-from hornbeam.runners.engine.bundle import Bundle
+from hornbeam.runners.engine.bundle import Bundle, Intervals
 from hornbeam.runners.engine.head import DELETED
 from hornbeam.runners.engine.keyed_windows import KeyedWindow, OpenWindow, expiry
 from hornbeam.runners.engine.merging import merge_windows
@@ -19,7 +19,7 @@ from hornbeam.runners.engine.spill import TemporarySpace
 from hornbeam.runners.engine.triggered_grouping import DROPPED_CLOSED, DROPPED_LATE, TriggeredGrouping
 from hornbeam.transforms.window import IntervalWindow, Sessions
 
-_second = itemgetter(1)
+_first, _second, _order = itemgetter(0), itemgetter(1), attrgetter("order")
 
 
 class MergingTriggeredGrouping(TriggeredGrouping):
@@ -32,11 +32,11 @@ class MergingTriggeredGrouping(TriggeredGrouping):
         memory_bytes_max: int,
         windowing: WindowingStrategy,
         container: MetricsContainer | None = None,
-        receivers: dict[str, Receiver] | None = None,
+        receivers: Mapping[str, Receiver] | None = None,
         late_tag: str | None = None,
     ) -> None:
         super().__init__(spec, space, memory_bytes_max, windowing, container, receivers, late_tag)
-        #: The windows of each key that have not expired, closed ones too.
+        #: The windows of each key that have not expired, closed ones too, in the order in which they first got an element.
         self._of_key: dict[Any, list[OpenWindow]] = {}
         self._are_sessions = type(spec.window_fn) is Sessions
 
@@ -45,89 +45,104 @@ class MergingTriggeredGrouping(TriggeredGrouping):
     def _gather(self, bundle: Bundle, pairs: list[tuple[Any, Any]]) -> None:
         values = list(map(_second, pairs))
         times = bundle.timestamp_list() if self._times.looks_at_elements else None
-        for place, ((key, _), windows) in enumerate(zip(pairs, bundle.window_list())):
-            window = windows[0]
-            if self._watermark >= expiry(window, self._lateness):
+        find = self._session if self._are_sessions else self._merged_by_user
+        watermark, lateness, of_key = self._watermark, self._lateness, self._of_key
+        windows = _windows_with_last(bundle, self._are_sessions)
+        for place, (key, (window, last)) in enumerate(zip(map(_first, pairs), windows)):
+            if watermark >= expiry(last, lateness):
                 self._drop(DROPPED_LATE, [place])
                 continue
-            state = self._state_for(key, window, place)
+            own = of_key.get(key)
+            if own is None:
+                own = of_key[key] = []
+            state = find(key, own, window, place)
             self._add(state, [place], values, times)
             self._touched_windows[state.window] = None
 
-    def _state_for(self, key: Any, window: Any, place: int) -> KeyedWindow:
-        """The state of the window that an element's window becomes, all windows of its key being merged."""
-        own = self._of_key.setdefault(key, [])
-        if self._are_sessions:
-            target, group = _session(own, window)
-        else:
-            target, group = self._merged_by_user(key, own, window, place)
-        if group:
-            return self._become(key, group, target).keys[key]
-        found = self._open(target)
-        own.append(found)
-        return self._begin(key, found)
+    def _session(self, key: Any, own: list[OpenWindow], window: Any, place: int) -> KeyedWindow:
+        """The state of the session that an element's window, (start, end), becomes.
 
-    def _merged_by_user(
-        self, key: Any, own: list[OpenWindow], window: Any, place: int
-    ) -> tuple[Any, list[OpenWindow]]:
-        """What the element's window becomes, and which of the key's windows do so too; the others are merged here."""
-        became = merge_windows(
-            self.spec.window_fn, dict.fromkeys(chain((open_.window for open_ in own), (window,)))
-        )
+        Sessions of a key do not overlap, so that none is part of it that the element does not touch.
+        """
+        start, end = window
+        group = [o for o in own if o.max >= start and o.window.start_micros < end]
+        if not group:
+            return self._begin_window(key, own, IntervalWindow.from_micros(start, end))
+        first = group[0].window
+        if len(group) == 1 and first.start_micros <= start and end <= first.end_micros:
+            return group[0].keys[key]
+        starts, ends = zip(*((o.window.start_micros, o.window.end_micros) for o in group))
+        target = IntervalWindow.from_micros(min(start, *starts), max(end, *ends))
+        return self._become(key, group, target).keys[key]
+
+    def _merged_by_user(self, key: Any, own: list[OpenWindow], window: Any, place: int) -> KeyedWindow:
+        """The state of what an element's window becomes when its key's windows are merged, as others of them may be."""
+        known = chain((open_.window for open_ in own), (window,))
+        became = merge_windows(self.spec.window_fn, dict.fromkeys(known))
         groups: dict[Any, list[OpenWindow]] = {}
         for open_ in own:
             groups.setdefault(became[open_.window], []).append(open_)
         mine = groups.pop(became[window], [])
         for target, group in groups.items():
+            is_new = len(group) > 1 or group[0].window != target
             merged = self._become(key, group, target)
             state = merged.keys[key]
-            looked_at = merged not in group and not state.closed
-            if looked_at and self._machine.would_fire(state.trigger, merged.ended, self._now):
+            if (
+                is_new
+                and not state.closed
+                and self._machine.would_fire(state.trigger, merged.ended, self._now)
+            ):
                 self._fire(state, place)
-        return became[window], mine
+        if not mine:
+            return self._begin_window(key, own, became[window])
+        return self._become(key, mine, became[window]).keys[key]
+
+    def _begin_window(self, key: Any, own: list[OpenWindow], window: Any) -> KeyedWindow:
+        found = self._open(window)
+        own.append(found)
+        return self._begin(key, found)
 
     # Merging
 
     def _become(self, key: Any, group: list[OpenWindow], target: Any) -> OpenWindow:
-        """The one window that the windows of a key become, with all that they held."""
-        if len(group) == 1 and group[0].window == target:
-            return group[0]
-        states = sorted((window.keys[key] for window in group), key=lambda state: state.order)
-        merged = self._open(target)
-        merged.order = states[0].order
-        state = merged.keys[key] = self._merged_state(key, merged, states)
-        own = self._of_key[key]
-        for window in group:
-            own.remove(window)
-            self._let_go(window)
-        own.append(merged)
-        own.sort(key=lambda window: window.order)
-        self._entries += 1
-        self._touched_windows[merged] = None
-        self._touch(state)
-        return merged
+        """The one window that the windows of a key become, with all that they held: the first of them, changed."""
+        window, *others = group
+        if not others and window.window == target:
+            return window
+        states = [open_.keys[key] for open_ in group]
+        before = window.ended
+        window.become(target, self._lateness, self._watermark)
+        if others or before != window.ended:
+            self._merge_states(states)
+        for other in others:
+            self._of_key[key].remove(other)
+            self._let_go(other)
+        self._touched_windows[window] = None
+        if self._follows_keys:
+            self._touched[states[0]] = None
+        return window
 
-    def _merged_state(self, key: Any, window: OpenWindow, states: list[KeyedWindow]) -> KeyedWindow:
-        trigger = self._machine.merged([state.trigger for state in states], window.ended)
-        merged = KeyedWindow(key, window, states[0].order, trigger)
+    def _merge_states(self, states: list[KeyedWindow]) -> None:
+        """Makes the first of the states that of all; they are in the order in which they first got an element."""
+        merged = states[0]
+        window = merged.window
         merged.panes = sum(state.panes for state in states)
         merged.nonspeculative = sum(state.nonspeculative for state in states)
         merged.on_time = window.ended and any(state.on_time for state in states)
-        fresh = sum(state.fresh for state in states)
-        if self._machine.is_finished(trigger):
-            merged.closed = True
-            if fresh:  # of windows that were open, and became one with a closed one
-                self._count(DROPPED_CLOSED, fresh)
-            return merged
-        accumulators = [state.accumulator for state in states if state.accumulator is not None]
-        if accumulators:
-            merged.accumulator = (
-                accumulators[0] if len(accumulators) == 1 else self._folding.merged(accumulators)
-            )
-        merged.fresh = fresh
+        merged.trigger = self._machine.merged([state.trigger for state in states], window.ended)
         merged.stamp = self._times.merged([state.stamp for state in states])
-        window.unfired = int(fresh > 0)
-        return merged
+        merged.fresh = sum(state.fresh for state in states)
+        window.unfired = int(merged.fresh > 0)
+        accumulators = [state.accumulator for state in states if state.accumulator is not None]
+        if len(accumulators) > 1:
+            merged.accumulator = self._folding.merged(accumulators)
+        elif accumulators:
+            merged.accumulator = accumulators[0]
+        merged.closed = self._machine.is_finished(merged.trigger)
+        if merged.closed:
+            if merged.fresh:  # of windows that were open, and became one with a closed one
+                self._count(DROPPED_CLOSED, merged.fresh)
+            self._close(merged)
 
     def _forget(self, window: OpenWindow) -> None:
         (key,) = window.keys
@@ -156,20 +171,18 @@ class MergingTriggeredGrouping(TriggeredGrouping):
     def _load(self, name: Any, content: Any) -> None:
         (key,) = name
         for part in content:
-            found = self._open(part[0])
-            found.ended = part[1]
+            found = self._reopen(part)
             self._of_key.setdefault(key, []).append(found)
             self._restore(key, found, part)
 
 
-def _session(own: list[OpenWindow], window: IntervalWindow) -> tuple[IntervalWindow, list[OpenWindow]]:
-    """The session that an element's window becomes, and the sessions of the key that are part of it.
-
-    Sessions of a key do not overlap, so that no session is part of it that the element does not touch.
-    """
-    start, end = window.start_micros, window.end_micros
-    group = [open_ for open_ in own if open_.window.start_micros < end and start < open_.window.end_micros]
-    for open_ in group:
-        start = min(start, open_.window.start_micros)
-        end = max(end, open_.window.end_micros)
-    return IntervalWindow.from_micros(start, end), group
+def _windows_with_last(bundle: Bundle, sessions: bool) -> Iterator[tuple[Any, int]]:
+    """The window of each element with its last timestamp; for sessions the window is (start, end)."""
+    if type(bundle.windows) is Intervals and sessions:
+        ends = bundle.windows.ends.tolist()
+        return zip(zip(bundle.windows.starts.tolist(), ends), (bundle.windows.ends - 1).tolist())
+    windows = [entry[0] for entry in bundle.window_list()]
+    lasts = [window.max_micros for window in windows]
+    if sessions:
+        return zip([(window.start_micros, window.end_micros) for window in windows], lasts)
+    return zip(windows, lasts)
