@@ -23,12 +23,15 @@ class Unsupported(Exception):
 class LivingDoFn:
     """A DoFn from setup to teardown. Each method gives the outputs of the call."""
 
+    #: Whether `_value` has values for state and timers.
+    knows_state = False
+
     def __init__(self, dofn: Any, label: str, window_fn: WindowFn) -> None:
         self.label = label
         self.window_fn = window_fn
         self.signature = signature_of(dofn)
         for feature, used in {
-            "state and timers": self.signature.is_stateful,
+            "state and timers": self.signature.is_stateful and not self.knows_state,
             "splittable DoFns": self.signature.is_splittable,
             "process_batch": not self.signature.process.defined,
         }.items():
