@@ -125,12 +125,10 @@ class KeyWindows:
         state = self.states[window]
         if self.has_expired(window):
             yield from self.expire(window, state)
-        elif state.closed:
-            return
-        elif self.has_ended(window) and not state.end_was_seen:
-            yield from self.look(window, state)
-        elif any(before < moment <= self.times.now for moment in state.trigger.moments()):
-            yield from self.look(window, state)
+        elif not state.closed:
+            ends = self.has_ended(window) and not state.end_was_seen
+            if ends or any(before < moment <= self.times.now for moment in state.trigger.moments()):
+                yield from self.look(window, state)
 
     def look(self, window: BoundedWindow, state: WindowState) -> Iterator[WindowedValue[Any]]:
         """Ask the trigger. If it fires there is one pane, or none if there is nothing to give."""

@@ -138,7 +138,7 @@ class StatefulParDo(ParDo):
             yield from self.expire(name)
 
     def due_timers(self, names: Iterable[tuple[bytes, BoundedWindow]]) -> Iterator[Output]:
-        """Fire timers until none is due: the earliest first, then the one that was set first; event time before the clock."""
+        """Fire timers until none is due: event time first, in the order of their times, then of setting."""
         while True:
             due = [
                 (not timer.is_event_time, timer.micros, timer.order, name, timer)

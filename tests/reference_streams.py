@@ -1,8 +1,8 @@
 """The streaming reference interpreter: what a graph means when time moves while it runs, one element at a time.
 
-It is the oracle of the property tests over streams, held to docs/event-time.md and written to be read. Bounded roots give all
-they have before the first event of a TestStream. Each event then goes through the graph once, in the order of the steps:
-a step takes in all that its inputs have for it, then learns how far time has come.
+It is the oracle of the property tests over streams, held to docs/event-time.md and written to be read. Bounded roots
+give all they have before the first event of a TestStream. Each event then goes through the graph once, in the order of
+the steps: a step takes in all that its inputs have for it, then learns how far time has come.
 
     input watermark  = min over main inputs of their output watermarks
     output watermark = min(input watermark, holds), and never less than before
