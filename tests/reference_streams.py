@@ -199,7 +199,8 @@ def _is_sorted(transform: Transform) -> bool:
 
 
 def _output(root: Transform, tag: str | None) -> str:
-    return root.outputs["out" if tag is None else tag]
+    """The pcollection of a tag; an only output is called `out`, whatever its tag."""
+    return root.outputs["out" if len(root.outputs) == 1 or tag is None else tag]
 
 
 def _read(root: Transform) -> list[Element]:
