@@ -1,0 +1,128 @@
+"""Generated streaming pipelines: the DirectRunner gives the panes of the reference interpreter, however it cuts its bundles.
+
+Compared is the multiset of (value, timestamp, window, pane) of each observed stream, values up to the order inside groups,
+and how many elements each step dropped. `CASES` keeps programs that once found a mistake, and some that must always be tried.
+`SCALE=20 pytest tests/properties/test_streams_against_reference.py` tries twenty times as many.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from properties.stream_cases import CASES
+from properties.stream_programs import Program, programs
+from properties.vocabulary import canonical
+from reference_streams import exploded, interpret_streams
+
+import hornbeam as beam
+from hornbeam.graph.model import Graph
+from hornbeam.options.pipeline_options import PipelineOptions
+from hornbeam.runners.runner import create_runner
+
+#: Value, timestamp in microseconds, window, pane.
+Fact = tuple[str, int, str, str]
+Facts = dict[str, Counter[Fact]]
+
+MODES = {
+    "one element a bundle": ["--bundle_size=1"],
+    "two elements a bundle": ["--bundle_size=2"],
+    "the engine's own bundles": ["--bundle_size=0"],
+}
+#: In each mode; more in a soak.
+EXAMPLES = 700 * int(os.environ.get("SCALE", "1"))
+
+#: What was observed of each stream. The runner is in this process, so that its DoFns get at it.
+OBSERVED: dict[str, list[Fact]] = defaultdict(list)
+
+
+def observe(
+    element: Any,
+    name: str,
+    timestamp: Any = beam.DoFn.TimestampParam,
+    in_window: Any = beam.DoFn.WindowParam,
+    pane: Any = beam.DoFn.PaneInfoParam,
+) -> list[Any]:
+    """Note the element with its context."""
+    OBSERVED[name].append((canonical(element), timestamp.micros, repr(in_window), repr(pane)))
+    return []
+
+
+def observed(program: Program) -> Graph:
+    """The program's graph, with an observer on the streams that it shows."""
+    pipeline = beam.Pipeline(options=PipelineOptions(["--allow_unsafe_triggers"]))
+    for index, stream in enumerate(program.build(pipeline)):
+        stream | f"observe{index}" >> beam.FlatMap(observe, f"observe{index}")
+    return pipeline.to_graph()
+
+
+def expected_of(graph: Graph) -> tuple[Facts, dict[str, int]]:
+    """What the reference interpreter finds in the observed streams, and what was dropped."""
+    streams = interpret_streams(_without_observers(graph))
+    facts = {
+        label: Counter(
+            (canonical(e.value), e.timestamp.micros, repr(e.windows[0]), repr(e.pane_info))
+            for e in exploded(streams.elements[input_id])
+        )
+        for label, input_id in _observers(graph)
+    }
+    drops = {f"{label}: {name}": n for label, reasons in streams.drops.items() for name, n in reasons.items()}
+    return facts, drops
+
+
+def found_by(graph: Graph, flags: list[str]) -> tuple[Facts, dict[str, int]]:
+    """What the runner finds, and its counters of drops."""
+    OBSERVED.clear()
+    result = create_runner("DirectRunner").run(graph, PipelineOptions([*flags, "--no_progress"]))
+    result.wait_until_finish()
+    drops = {
+        f"{counter.key.step}: {counter.key.metric.name}": counter.committed
+        for counter in result.metrics().query()["counters"]
+        if counter.key.metric.name.startswith("dropped_") and counter.committed
+    }
+    return {label: Counter(OBSERVED[label]) for label, _ in _observers(graph)}, drops
+
+
+def _observers(graph: Graph) -> list[tuple[str, str]]:
+    return [(t.label, t.inputs["in"]) for _, t in graph.leaves() if t.label.startswith("observe")]
+
+
+def _without_observers(graph: Graph) -> Graph:
+    roots = tuple(r for r in graph.roots if not graph.transforms[r].label.startswith("observe"))
+    return Graph(graph.transforms, graph.pcollections, graph.windowings, graph.coders, roots)
+
+
+def check(program: Program, *modes: list[str]) -> None:
+    """Run the program in each of the modes and compare."""
+    graph = observed(program)
+    expected, dropped = expected_of(graph)
+    for flags in modes:
+        found, drops = found_by(graph, flags)
+        for label, facts in expected.items():
+            missing, unexpected = facts - found[label], found[label] - facts
+            assert not missing and not unexpected, (
+                f"{label}, {flags}: missing {list(missing.elements())}, unexpected {list(unexpected.elements())}"
+            )
+        assert drops == dropped, f"{flags}: dropped {drops}, expected {dropped}"
+
+
+quietly = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@quietly
+@given(program=programs())
+def test_the_engine_agrees_with_the_reference(mode: str, program: Program) -> None:
+    check(program, MODES[mode])
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_case(name: str) -> None:
+    check(CASES[name], *MODES.values())
