@@ -69,6 +69,12 @@ class DirectOptions(PipelineOptions):
             " what it gives later may be late. By default it holds it back for ever.",
         )
         parser.add_argument(
+            "--clock",
+            default="wall",
+            help="Where processing time comes from: 'wall', or 'fake' for one that begins at 0 and jumps to whatever is"
+            " waited for. Tests give a hornbeam.testing.clock.FakeClock here.",
+        )
+        parser.add_argument(
             "--no_progress", default=False, action="store_true", help="Show no progress on the terminal."
         )
 

@@ -2,5 +2,6 @@
 
 May import everything of authoring (transforms, io and what lies below them), and no runner. To change what
 `assert_that` accepts, open `util`; for how its failures read, `differences`; for the test command line's options,
-`test_pipeline` and `pytest_plugin`; for the events of an unbounded test input, `test_stream`.
+`test_pipeline` and `pytest_plugin`; for the events of an unbounded test input, `test_stream`; for processing time
+in tests, `clock`; for the hypothesis strategies of streams (an extra), `streams`.
 """

@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 from unittest import SkipTest
 
+from hornbeam.options.direct_options import DirectOptions
 from hornbeam.options.pipeline_options import PipelineOptions
 from hornbeam.pipeline import Pipeline
+from hornbeam.testing.clock import FakeClock
 from hornbeam.utils import pickling
 
 __all__ = ["TestPipeline"]
@@ -21,7 +23,7 @@ class TestPipeline(Pipeline):
 
     Unless `options` are given they come from `--test-pipeline-options="..."` on the command line (of pytest,
     or of the test as a program), so that the same tests run on any runner. An integration test is skipped
-    without that option. With `blocking=False`, `run` does not wait. `timeout` (seconds) cancels a run that takes
+    without that option. With a `clock` (a FakeClock) the run takes processing time from it. With `blocking=False`, `run` does not wait. `timeout` (seconds) cancels a run that takes
     longer, and fails it.
 
     >>> import hornbeam as beam
@@ -45,6 +47,7 @@ class TestPipeline(Pipeline):
         additional_pipeline_args: Sequence[str] | None = None,
         display_data: Mapping[str, Any] | None = None,
         timeout: float | None = None,
+        clock: FakeClock | None = None,
     ) -> None:
         self.is_integration_test = is_integration_test
         self.blocking = blocking
@@ -52,6 +55,8 @@ class TestPipeline(Pipeline):
         self.options_list = [*self.get_options_list(argv), *(additional_pipeline_args or ())]
         if options is None:
             options = PipelineOptions(self.options_list)
+        if clock is not None:
+            options.view_as(DirectOptions).clock = clock
         super().__init__(runner, options, display_data=display_data)
 
     def run(self, test_runner_api: bool | str = True) -> Any:

@@ -12,8 +12,8 @@ from typing import IO, Any, NamedTuple
 from hornbeam.pvalue import PCollection
 from hornbeam.testing.differences import Equals, differences, plain_equals, shortened, unmatched
 from hornbeam.transforms.cogroup import CoGroupByKey
-from hornbeam.transforms.core import Create, DoFn, Filter, GroupByKey, Map, WindowInto
-from hornbeam.transforms.counting import Count
+from hornbeam.transforms.core import CombineGlobally, Create, DoFn, Filter, FlatMap, Map, WindowInto
+from hornbeam.transforms.counting import CountCombineFn
 from hornbeam.transforms.ptransform import PTransform
 from hornbeam.transforms.trigger import AccumulationMode, AfterWatermark
 from hornbeam.transforms.window import BoundedWindow, GlobalWindows
@@ -87,7 +87,8 @@ def assert_that(
 
     The matcher is called for an empty pcollection too. With `reify_windows` the elements are
     TestWindowedValues. Without `use_global_window` the matcher is called for each window that has elements, with
-    (list of its elements, window). A label that is taken gets a number.
+    (list of its elements, window). Of an unbounded pcollection it sees all panes, when the stream has ended; a run
+    that is cancelled before checks nothing. A label that is taken gets a number.
 
     >>> from hornbeam.testing.test_pipeline import TestPipeline
     >>> import hornbeam as beam
@@ -118,17 +119,17 @@ class _AssertThat(PTransform[Any, Any]):
         elements: Any = pcoll
         if self._reify_windows:
             elements = elements | "Reify windows" >> Map(_reified).with_output_types(Any)
-        if self._use_global_window:
-            elements = elements | "Into global window" >> _into_global_window(pcoll)
+        if not self._use_global_window:
+            elements = elements | "With window" >> Map(_with_window).with_output_types(tuple[Any, Any])
+        elements = elements | "Into global window" >> _into_global_window(pcoll)
         keyed = elements | "To void key" >> Map(_void_keyed).with_output_types(tuple[None, Any])
-        if self._use_global_window:
-            mark = pcoll.pipeline | "Mark" >> Create([(None, None)])
-            windowed_mark = mark | "Mark into global window" >> _into_global_window(pcoll)
-            gathered = (
-                (windowed_mark, keyed) | "Group" >> CoGroupByKey() | "Elements" >> Map(_marked_elements)
-            )
-        else:
-            gathered = keyed | "Group" >> GroupByKey() | "Elements" >> Map(_elements_with_window)
+        mark = pcoll.pipeline | "Mark" >> Create([(None, None)])
+        windowed_mark = mark | "Mark into global window" >> _into_global_window(pcoll)
+        gathered: Any = (
+            (windowed_mark, keyed) | "Group" >> CoGroupByKey() | "Elements" >> Map(_marked_elements)
+        )
+        if not self._use_global_window:
+            gathered = gathered | "Of each window" >> FlatMap(_by_window)
         gathered | "Match" >> Map(self._matcher)
 
 
@@ -285,16 +286,16 @@ def has_at_least_one(
 ) -> None:
     """Fails the run unless `criterion` is true of at least one element."""
 
-    def check(count: int) -> None:
-        if not count:
+    def check(counts: list[int]) -> None:
+        if not any(counts):
             name = getattr(criterion, "__name__", repr(criterion))
             raise BeamAssertException(f"Failed assert: no element fulfils the criterion {name}")
 
     steps = (
-        WindowInto(GlobalWindows())
+        _into_global_window(input)
         | Filter(criterion)
-        | Count.Globally()
-        | "Check at least one" >> Map(check)
+        | CombineGlobally(CountCombineFn()).without_defaults()
+        | "Check at least one" >> _AssertThat(check, False, True)
     )
     input | _free_label(input, label) >> steps
 
@@ -384,7 +385,13 @@ def _marked_elements(group: tuple[None, tuple[list[None], list[Any]]]) -> list[A
     return group[1][1]
 
 
-def _elements_with_window(
-    group: tuple[None, Iterable[Any]], window: Any = DoFn.WindowParam
-) -> tuple[list[Any], Any]:
-    return list(group[1]), window
+def _with_window(element: Any, window: Any = DoFn.WindowParam) -> tuple[Any, Any]:
+    return element, window
+
+
+def _by_window(elements: list[tuple[Any, Any]]) -> list[tuple[list[Any], Any]]:
+    """(list of the elements, window) for each window, in the order of their ends."""
+    found: dict[Any, list[Any]] = {}
+    for element, window in elements:
+        found.setdefault(window, []).append(element)
+    return [(found[window], window) for window in sorted(found)]
