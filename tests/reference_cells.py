@@ -211,11 +211,19 @@ class TimerHandle:
     element_micros: int
     next_order: Callable[[], int]
 
-    def set(self, timestamp: TimestampTypes, dynamic_timer_tag: str = "") -> None:
+    def set(
+        self,
+        timestamp: TimestampTypes,
+        dynamic_timer_tag: str = "",
+        *,
+        output_timestamp: TimestampTypes | None = None,
+    ) -> None:
         """In place of when it was to fire before."""
         micros = Timestamp.of(timestamp).micros
         event_time = self.spec.time_domain == TimeDomain.WATERMARK
         output = micros if event_time else self.element_micros
+        if output_timestamp is not None:
+            output = Timestamp.of(output_timestamp).micros
         setting = TimerSetting(self.spec, dynamic_timer_tag, micros, output, self.next_order())
         self.state.timers[self.spec.name, dynamic_timer_tag] = setting
 

@@ -138,7 +138,9 @@ def _watermarks(earliest: int, lateness_micros: int, last: int | None) -> Search
 def _micros(duration: DurationTypes, name: str) -> int:
     micros = math.inf if duration == math.inf else Duration.of(duration).micros
     if micros == math.inf or micros < 0:
-        raise ValueError(f"arrivals: {name} must be a finite number of seconds, 0 or more; it is {duration!r}.")
+        raise ValueError(
+            f"arrivals: {name} must be a finite number of seconds, 0 or more; it is {duration!r}."
+        )
     return int(micros)
 
 

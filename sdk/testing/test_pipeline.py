@@ -23,8 +23,8 @@ class TestPipeline(Pipeline):
 
     Unless `options` are given they come from `--test-pipeline-options="..."` on the command line (of pytest,
     or of the test as a program), so that the same tests run on any runner. An integration test is skipped
-    without that option. With a `clock` (a FakeClock) the run takes processing time from it. With `blocking=False`, `run` does not wait. `timeout` (seconds) cancels a run that takes
-    longer, and fails it.
+    without that option. With `blocking=False`, `run` does not wait. `timeout` (seconds) cancels a run that takes
+    longer, and fails it. With a `clock` (a FakeClock) the run takes processing time from that.
 
     >>> import hornbeam as beam
     >>> from hornbeam.testing.util import assert_that, equal_to

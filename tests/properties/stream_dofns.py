@@ -19,6 +19,7 @@ from hornbeam.transforms.userstate import (
     SetStateSpec,
     TimerSpec,
     on_timer,
+    on_window_expiration,
 )
 
 
@@ -86,7 +87,8 @@ class Batched(beam.DoFn):
         yield key, ("due", at.micros, sorted(buffer.read()))
         buffer.clear()
 
-    def on_window_expiration(
+    @on_window_expiration
+    def expired(
         self,
         key: Any = beam.DoFn.KeyParam,
         at: Any = beam.DoFn.TimestampParam,
@@ -110,7 +112,7 @@ class BatchedToTheEnd(Batched):
 
 
 class ByTheClock(beam.DoFn):
-    """Buffers values until processing time has come to a multiple of some seconds, by a timer of the clock for each parity."""
+    """Buffers values until processing time has come to a second, by a timer of the clock for each parity."""
 
     buffer = BagStateSpec("buffer", VarIntCoder())
     timer = TimerSpec("timer", TimeDomain.REAL_TIME)
@@ -181,9 +183,9 @@ class Steps(beam.DoFn):
 class Sorted(beam.DoFn):
     """The values of a key and window in the order of their timestamps, each with the one before."""
 
-    requires_time_sorted_input = True
     last = ReadModifyWriteStateSpec("last", VarIntCoder())
 
+    @beam.DoFn.requires_time_sorted_input
     def process(
         self, pair: Any, at: Any = beam.DoFn.TimestampParam, last: Any = beam.DoFn.StateParam(last)
     ) -> Iterator[Any]:

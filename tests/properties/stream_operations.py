@@ -59,9 +59,7 @@ def _per_window_side() -> beam.WindowInto:
 
 
 def _slow_side() -> beam.WindowInto:
-    return beam.WindowInto(
-        GlobalWindows(), trigger=Repeatedly(AfterCount(1)), accumulation_mode="DISCARDING"
-    )
+    return beam.WindowInto(GlobalWindows(), trigger=Repeatedly(AfterCount(1)), accumulation_mode="DISCARDING")
 
 
 def _growing_side() -> beam.WindowInto:
@@ -88,8 +86,11 @@ OPERATIONS: dict[str, Operation] = {
         lambda label, s, _, __: s | label >> beam.Filter(lambda pair: digest(pair) % 3), shows=False
     ),
     "flat_map": Operation(
-        lambda label, s, _, __: s
-        | label >> beam.FlatMap(lambda pair: [(pair[0], digest((pair, n))) for n in range(digest(pair) % 3)]),
+        lambda label, s, _, __: (
+            s
+            | label
+            >> beam.FlatMap(lambda pair: [(pair[0], digest((pair, n))) for n in range(digest(pair) % 3)])
+        ),
         shows=False,
     ),
     "stamp": Operation(lambda label, s, _, __: s | label >> beam.Map(_restamp), shows=False),
@@ -100,9 +101,11 @@ OPERATIONS: dict[str, Operation] = {
         lambda label, s, windowing, __: s | label >> windowing.transform(), shows=False, needs_windowing=True
     ),
     "key_and_window": Operation(
-        lambda label, s, windowing, __: s
-        | f"{label}_key" >> beam.Map(lambda pair: ("xy"[digest(pair[0]) % 2], digest(pair)))
-        | label >> windowing.transform(),
+        lambda label, s, windowing, __: (
+            s
+            | f"{label}_key" >> beam.Map(lambda pair: ("xy"[digest(pair[0]) % 2], digest(pair)))
+            | label >> windowing.transform()
+        ),
         shows=False,
         needs_windowing=True,
         changes_keys=True,

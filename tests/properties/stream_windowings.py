@@ -47,6 +47,11 @@ class Windowing:
         )
 
     @property
+    def merges(self) -> bool:
+        """Whether windows become one."""
+        return self.window_fn[0] in ("sessions", "clusters")
+
+    @property
     def assigns_several(self) -> bool:
         """Whether an element may be in several windows."""
         return self.window_fn[0] in ("sliding", "halves")

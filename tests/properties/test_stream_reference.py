@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import attrs
 import pytest
+from hypothesis import HealthCheck, given, settings
+from properties.programs import Program as BoundedProgram
+from properties.programs import programs as bounded_programs
 from properties.stream_script import line_of, stream_of
+from properties.vocabulary import canonical
+from reference import interpret
 from reference_streams import Streams, exploded, interpret_streams
 
 import hornbeam as beam
@@ -29,7 +35,7 @@ from hornbeam.transforms.trigger import (
     Repeatedly,
     TriggerFn,
 )
-from hornbeam.transforms.userstate import BagStateSpec, TimerSpec, on_timer
+from hornbeam.transforms.userstate import BagStateSpec, TimerSpec, on_timer, on_window_expiration
 from hornbeam.transforms.window import (
     FixedWindows,
     GlobalWindows,
@@ -619,7 +625,8 @@ class Buffer(beam.DoFn):
 class BufferToTheEnd(Buffer):
     """Gives what is left as the window expires."""
 
-    def on_window_expiration(
+    @on_window_expiration
+    def expired(
         self, key: Any = beam.DoFn.KeyParam, values: Any = beam.DoFn.StateParam(Buffer.values)
     ) -> Any:
         yield key, f"{sum(values.read())} at the end"
@@ -676,3 +683,22 @@ def test_state_and_timers(name: str) -> None:
 def test_state_lives_until_the_lateness_is_over() -> None:
     found = by_state("1@1 | W 10 | 2@2 | W 15 | 3@3", BufferToTheEnd(), lateness=5)
     assert found == ["[0, 10) k: 3 at the end @end"]
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(program=bounded_programs())
+def test_bounded_data_means_what_it_does_without_time(program: BoundedProgram) -> None:
+    pipeline = beam.Pipeline()
+    program.build(pipeline)
+    graph = pipeline.to_graph()
+    streams, without_time = interpret_streams(graph), interpret(graph)
+    assert not streams.drops
+    for id_, elements in without_time.items():
+        assert facts_of(streams.elements[id_]) == facts_of(elements), graph.pcollections[id_]
+
+
+def facts_of(elements: list[Any]) -> Counter[Any]:
+    return Counter(
+        (canonical(e.value), e.timestamp.micros, repr(e.windows[0]), repr(e.pane_info))
+        for e in exploded(elements)
+    )

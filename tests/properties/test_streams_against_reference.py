@@ -1,7 +1,8 @@
 """Generated streaming pipelines: the DirectRunner gives the panes of the reference interpreter, however it cuts its bundles.
 
-Compared is the multiset of (value, timestamp, window, pane) of each observed stream, values up to the order inside groups,
-and how many elements each step dropped. `CASES` keeps programs that once found a mistake, and some that must always be tried.
+Compared is the multiset of (value, timestamp, window, pane) of each observed stream, values up to the order inside
+groups, and how many elements each step dropped. `CASES` keeps programs that once found a mistake, and some that must
+always be tried.
 `SCALE=20 pytest tests/properties/test_streams_against_reference.py` tries twenty times as many.
 """
 
