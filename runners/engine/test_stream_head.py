@@ -31,6 +31,7 @@ class TestStreamHead(SourceHead):
         payload = cloudpickle.loads(step.payload)  # a TestStreamPayload; the engine does not import testing
         self._events = payload.events
         self._next = 0
+        self._ended = False
         self._move_clock = move_clock
         names = {tag: "out" if "out" in step.outputs else tag for tag in payload.output_tags}
         self._tag_of = {step.outputs[name]: tag for tag, name in names.items()}
@@ -47,9 +48,12 @@ class TestStreamHead(SourceHead):
         return not self.is_done()
 
     def is_done(self) -> bool:
-        return self._next >= len(self._events)
+        return self._ended
 
     def work(self, now: int) -> None:
+        if self._next == len(self._events):
+            self._ended = True  # In a turn of its own: the last event has been taken in fully.
+            return
         event = self._events[self._next]
         self._next += 1
         kind = event.to_spec()["event"]
@@ -72,6 +76,7 @@ class TestStreamHead(SourceHead):
 
     def drain(self) -> None:
         self._next = len(self._events)
+        self._ended = True
 
     def hold(self) -> int:
         return END_OF_TIME if self.is_done() else min(self._watermarks.values())
