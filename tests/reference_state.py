@@ -96,16 +96,24 @@ class StatefulParDo(ParDo):
     # Elements.
 
     def process(self, elements: Elements) -> Iterator[Output]:
-        in_time = []
+        kept = []
         for element in exploded(elements):
-            if self.times.watermark > element.windows[0].max_micros + self.lateness:
+            if self.has_expired(element.windows[0]):
                 yield from self.dropped("dropped_late", element)
             else:
-                in_time.append(element)
+                kept.append(element)
         if self.is_sorted:
-            self.unsorted += in_time
-        else:
-            yield from self.bundle(in_time)
+            self.unsorted += [element for element in kept if not self.is_due(element)]
+            kept = [element for element in kept if self.is_due(element)]
+        yield from self.bundle(kept)
+
+    def has_expired(self, window: BoundedWindow) -> bool:
+        """Whether the watermark has passed its last timestamp and the allowed lateness."""
+        return self.times.watermark > window.max_micros + self.lateness
+
+    def is_due(self, element: Element) -> bool:
+        """Whether an element that is to come in order need not wait."""
+        return self.times.watermark > element.timestamp.micros or self.has_expired(element.windows[0])
 
     def bundle(self, elements: Elements) -> Iterator[Output]:
         """Process elements, in order."""
@@ -129,11 +137,11 @@ class StatefulParDo(ParDo):
     def advance(self, before: int) -> Iterator[Output]:
         """Waiting elements that the watermark has passed, timers that are due, windows that have expired."""
         yield from super().advance(before)
-        passed = [e for e in self.unsorted if e.timestamp.micros < self.times.watermark]
-        self.unsorted = [e for e in self.unsorted if e.timestamp.micros >= self.times.watermark]
-        yield from self.bundle(sorted(passed, key=lambda e: e.timestamp.micros))
+        due = [element for element in self.unsorted if self.is_due(element)]
+        self.unsorted = [element for element in self.unsorted if not self.is_due(element)]
+        yield from self.bundle(sorted(due, key=lambda e: e.timestamp.micros))
         yield from self.due_timers(self.states)
-        expired = [name for name in self.states if self.times.watermark > name[1].max_micros + self.lateness]
+        expired = [name for name in self.states if self.has_expired(name[1])]
         for name in sorted(expired, key=lambda name: name[1].end_micros):
             yield from self.expire(name)
 
@@ -144,12 +152,18 @@ class StatefulParDo(ParDo):
                 (not timer.is_event_time, timer.micros, timer.order, name, timer)
                 for name in names
                 for timer in self.states[name].timers.values()
-                if timer.micros <= (self.times.watermark if timer.is_event_time else self.times.now)
+                if timer.micros <= self.until(timer, name[1])
             ]
             if not due:
                 return
             *_, name, timer = min(due, key=lambda one: one[:3])
             yield from self.fire(name, timer)
+
+    def until(self, timer: TimerSetting, window: BoundedWindow) -> int:
+        """The time up to which timers fire by themselves; in event time the expiration at the latest."""
+        if not timer.is_event_time:
+            return self.times.now
+        return min(self.times.watermark, window.max_micros + self.lateness)
 
     def fire(self, name: tuple[bytes, BoundedWindow], timer: TimerSetting) -> Iterator[Output]:
         """One timer."""
@@ -160,7 +174,10 @@ class StatefulParDo(ParDo):
         yield from self.tagged(self.dofn.callback(method, call))
 
     def expire(self, name: tuple[bytes, BoundedWindow]) -> Iterator[Output]:
-        """Timers that are still set fire, each once; then the DoFn hears of the expiration; then all is gone."""
+        """Timers that are still set fire, each once; then the DoFn hears of the expiration; then all is gone.
+
+        What a callback sets then for a time after the expiration is gone too: timers that set themselves again end.
+        """
         left = self.states[name].timers
         for timer in sorted(left.values(), key=lambda t: (not t.is_event_time, t.micros, t.order)):
             if left.get((timer.spec.name, timer.tag)) == timer:

@@ -11,7 +11,7 @@ from typing import Any
 
 import cloudpickle
 from reference_dofn import LivingDoFn, Output, Unsupported
-from reference_panes import KeyWindows, Times
+from reference_panes import BEGINNING_OF_TIME, KeyWindows, Times
 
 from hornbeam.coders import coders
 from hornbeam.graph.model import Graph, Transform, WindowingStrategy
@@ -156,7 +156,10 @@ class SideView:
         """Elements have come, then time has moved to `times`."""
         for element in exploded(elements):
             window = element.windows[0]
-            if self.windows.refusal(window) is None:
+            refusal = self.windows.refusal(window)
+            if refusal is not None:
+                self.step.drops[refusal] = self.step.drops.get(refusal, 0) + 1
+            else:
                 self.show(self.windows.add(element.value, element.timestamp.micros, window))
         before, self.times.now, self.times.watermark = self.times.now, times.now, times.watermark
         for window in sorted(self.windows.states, key=lambda window: window.end_micros):
@@ -175,11 +178,11 @@ class SideView:
         return list(self.window_fn.assign(WindowFn.AssignContext(main_window.max_timestamp())))[-1]
 
     def is_ready(self, main_window: BoundedWindow) -> bool:
-        """Whether a pane has fired or none can come any more; under the default trigger whether the window has ended."""
+        """Whether the window has ended; under a trigger other than the default one also when a pane has fired."""
         window = self.side_window(main_window)
-        if self.strategy.trigger["type"] == "default":
-            return self.windows.has_ended(window)
-        return window in self.contents or self.windows.has_expired(window)
+        if self.windows.has_ended(window):
+            return True
+        return self.strategy.trigger["type"] != "default" and window in self.contents
 
     def value(self, main_window: BoundedWindow) -> Any:
         """The view of the window's content."""
@@ -208,16 +211,33 @@ class StepWithSideInputs(Step):
         self.payload = cloudpickle.loads(transform.payload)
         self.views = {tag: SideView(self, tag, self.payload) for tag in transform.side_inputs}
         self.waiting: list[Element] = []
+        self.lateness = self.windowing(self.main_input()).allowed_lateness_micros
+        #: Side windows that end before are forgotten.
+        self.forgotten = BEGINNING_OF_TIME
 
     def take_side(self, tag: str, elements: Elements, times: Times) -> None:
         self.views[tag].take(elements, times)
 
     def take(self, elements: Elements) -> Iterator[Output]:
-        self.waiting += exploded(elements) if self.views else elements
+        for element in exploded(elements) if self.views else elements:
+            if any(self.is_forgotten(view, element) for view in self.views.values()):
+                yield from self.dropped("dropped_late", element)
+            else:
+                self.waiting.append(element)
         yield from self.work()
 
     def advance(self, before: int) -> Iterator[Output]:
         yield from self.work()
+        passed = min([self.times.watermark - self.lateness, *StepWithSideInputs.holds(self)])
+        self.forgotten = max(self.forgotten, passed)
+
+    def is_forgotten(self, view: SideView, element: Element) -> bool:
+        """Whether the element's side window ended so long ago that no window of the main input that is not late needs it.
+
+        With a mapping of the author's nobody knows.
+        """
+        default = not view.side.window_mapping
+        return default and view.side_window(element.windows[0]).max_micros < self.forgotten
 
     def work(self) -> Iterator[Output]:
         """Process what need not wait any more, in the order in which it came."""

@@ -125,11 +125,7 @@ def programs(draw: st.DrawFn) -> Program:
     steps: list[Step] = []
     ordered = True
     for _ in range(draw(st.sampled_from([1, 1, 2, 2, 3]))):
-        possible = [
-            op
-            for op, one in OPERATIONS.items()
-            if (one.takes_grouped or not _is_grouped(steps)) and not (one.is_stateful and windowing.merges)
-        ]
+        possible = [op for op in OPERATIONS if _is_possible(op, steps, windowing)]
         op = draw(st.sampled_from(possible))
         operation = OPERATIONS[op]
         if operation.needs_windowing:
@@ -139,7 +135,7 @@ def programs(draw: st.DrawFn) -> Program:
             steps.append(Step(op, windowing))
         else:
             steps.append(Step(op, draw(operation.params)))
-            ordered = ordered and not (operation.is_stateful or windowing.assigns_several)
+            ordered = ordered and not (operation.is_stateful or op in SIDE or windowing.assigns_several)
     if not any(OPERATIONS[step.op].groups for step in steps):
         steps.append(Step("group"))
     if any(step.op in SIDE for step in steps):
@@ -147,5 +143,12 @@ def programs(draw: st.DrawFn) -> Program:
     return Program(draw(scripts(tags)), first, tuple(steps))
 
 
-def _is_grouped(steps: list[Step]) -> bool:
-    return bool(steps) and OPERATIONS[steps[-1].op].groups
+def _is_possible(op: str, steps: list[Step], windowing: Windowing) -> bool:
+    """Whether the step may come behind those so far."""
+    operation = OPERATIONS[op]
+    grouped = bool(steps) and OPERATIONS[steps[-1].op].groups
+    if grouped and not operation.takes_grouped:
+        return False
+    if op in SIDE:  # What waited may come in another order, which merging windows show.
+        return not windowing.merges or windowing.keeps_to_time
+    return not (operation.is_stateful and windowing.merges)

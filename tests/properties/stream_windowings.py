@@ -52,6 +52,11 @@ class Windowing:
         return self.window_fn[0] in ("sessions", "clusters")
 
     @property
+    def keeps_to_time(self) -> bool:
+        """Whether panes do not depend on the order in which elements come at one time."""
+        return self.lateness == 0 and self.trigger in (DefaultTrigger(), AfterWatermark(), Never())
+
+    @property
     def assigns_several(self) -> bool:
         """Whether an element may be in several windows."""
         return self.window_fn[0] in ("sliding", "halves")

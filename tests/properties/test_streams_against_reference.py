@@ -27,6 +27,8 @@ from hornbeam.runners.runner import create_runner
 #: Value, timestamp in microseconds, window, pane.
 Fact = tuple[str, int, str, str]
 Facts = dict[str, Counter[Fact]]
+#: How many elements were dropped, by step and counter.
+Drops = dict[tuple[str, str], int]
 
 MODES = {
     "one element a bundle": ["--bundle_size=1"],
@@ -60,7 +62,7 @@ def observed(program: Program) -> Graph:
     return pipeline.to_graph()
 
 
-def expected_of(graph: Graph) -> tuple[Facts, dict[str, int]]:
+def expected_of(graph: Graph) -> tuple[Facts, Drops]:
     """What the reference interpreter finds in the observed streams, and what was dropped."""
     streams = interpret_streams(_without_observers(graph))
     facts = {
@@ -70,21 +72,29 @@ def expected_of(graph: Graph) -> tuple[Facts, dict[str, int]]:
         )
         for label, input_id in _observers(graph)
     }
-    drops = {f"{label}: {name}": n for label, reasons in streams.drops.items() for name, n in reasons.items()}
-    return facts, drops
+    drops = {(label, name): n for label, reasons in streams.drops.items() for name, n in reasons.items()}
+    return facts, _by_outer_step(drops)
 
 
-def found_by(graph: Graph, flags: list[str]) -> tuple[Facts, dict[str, int]]:
+def found_by(graph: Graph, flags: list[str]) -> tuple[Facts, Drops]:
     """What the runner finds, and its counters of drops."""
     OBSERVED.clear()
     result = create_runner("DirectRunner").run(graph, PipelineOptions([*flags, "--no_progress"]))
     result.wait_until_finish()
     drops = {
-        f"{counter.key.step}: {counter.key.metric.name}": counter.committed
+        (counter.key.step, counter.key.metric.name): counter.committed
         for counter in result.metrics().query()["counters"]
         if counter.key.metric.name.startswith("dropped_") and counter.committed
     }
-    return {label: Counter(OBSERVED[label]) for label, _ in _observers(graph)}, drops
+    return {label: Counter(OBSERVED[label]) for label, _ in _observers(graph)}, _by_outer_step(drops)
+
+
+def _by_outer_step(drops: Drops) -> Drops:
+    """By the label that the program gave: an engine may count for a composite as a whole."""
+    found: Counter[tuple[str, str]] = Counter()
+    for (label, name), count in drops.items():
+        found[label.split("/")[0], name] += count
+    return dict(found)
 
 
 def _observers(graph: Graph) -> list[tuple[str, str]]:
