@@ -31,7 +31,7 @@ from hornbeam.storage.errors import (
     TooManyFilesError,
     storage_error,
 )
-from hornbeam.storage.locks import Lock, take_lock
+from hornbeam.storage.locks import Lock, LockFile, take_lock
 
 __all__ = [
     "Buffer",
@@ -41,6 +41,7 @@ __all__ = [
     "Files",
     "Handle",
     "Lock",
+    "LockFile",
     "LockTimeoutError",
     "MissingFileError",
     "OS_FILES",
@@ -360,6 +361,10 @@ class Files:
         """Take an flock on `path` (created if missing), waiting up to `timeout` seconds: None is for ever,
         0 not at all. LockTimeoutError if others hold it. Released by the Lock and by process death."""
         return take_lock(path, exclusive, timeout)
+
+    def open_lock_file(self, path: str) -> LockFile:
+        """Open (create) a lock file to be taken many times; see LockFile."""
+        return LockFile(path)
 
     def _open(self, path: str, flags: int, operation: str) -> Handle:
         try:

@@ -15,6 +15,7 @@ _WAIT_FIRST_S = 0.0005
 _WAIT_MAX_S = 0.02
 
 _held: weakref.WeakSet[Lock] = weakref.WeakSet()
+_lock_files: weakref.WeakSet[LockFile] = weakref.WeakSet()
 
 
 class Lock:
@@ -54,12 +55,64 @@ class Lock:
         self.release()
 
 
-def take_lock(path: str, exclusive: bool, timeout_s: float | None) -> Lock:
-    """Open (create) `path` and wait for the flock: for ever with None, not at all with 0."""
+class LockFile:
+    """A lock file kept open, for locks that are taken often: each time costs one system call and not three.
+
+    Exclusive. Two LockFiles on one path exclude each other; one is for one thread at a time (the caller sees to
+    it). As with `Lock`, death frees it and a forked child does not inherit it.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._fd = -1
+        self.path = path
+        self._fd = _open_lock_file(path)
+        _lock_files.add(self)
+
+    def __enter__(self) -> LockFile:
+        """Wait for the lock and hold it until the end of the block."""
+        _wait_for_flock(self._fd, self.path, fcntl.LOCK_EX, None)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.let_go()
+
+    def try_hold(self) -> bool:
+        """Take the lock unless somebody has it; whether it was taken. `let_go` gives it back."""
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN):
+                raise storage_error(error, self.path, "lock") from error
+            return False
+        return True
+
+    def let_go(self) -> None:
+        """Give the lock back."""
+        if self._fd >= 0:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Close the file; doing it twice is harmless."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _open_lock_file(path: str) -> int:
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise storage_error(error, path, "lock") from error
+
+
+def take_lock(path: str, exclusive: bool, timeout_s: float | None) -> Lock:
+    """Open (create) `path` and wait for the flock: for ever with None, not at all with 0."""
+    fd = _open_lock_file(path)
     try:
         _wait_for_flock(fd, path, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH, timeout_s)
     except BaseException:
@@ -89,6 +142,8 @@ def _wait_for_flock(fd: int, path: str, mode: int, timeout_s: float | None) -> N
 def _drop_in_child() -> None:
     for lock in list(_held):
         Lock.release(lock)  # only the descriptor: a subclass's release may wait for a thread that is not here
+    for lock_file in list(_lock_files):
+        LockFile.close(lock_file)
 
 
 os.register_at_fork(after_in_child=_drop_in_child)

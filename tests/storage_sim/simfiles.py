@@ -16,6 +16,7 @@ from hornbeam.storage.files import (
     Files,
     Handle,
     Lock,
+    LockFile,
     LockTimeoutError,
     StorageError,
     SyncFailedError,
@@ -127,6 +128,32 @@ class SimLock(Lock):
 
     def __del__(self) -> None:
         pass
+
+
+class SimLockFile(LockFile):
+    """An open lock file of a simulated process; each time it is taken counts as a call."""
+
+    def __init__(self, path: str, files: SimFiles) -> None:
+        self.path = path
+        self._fd = -1
+        self._files = files
+        self._lock: Lock | None = None
+
+    def __enter__(self) -> SimLockFile:
+        self._lock = self._files.lock(self.path)
+        return self
+
+    def try_hold(self) -> bool:
+        try:
+            self._lock = self._files.lock(self.path, timeout=0)
+        except LockTimeoutError:
+            return False
+        return True
+
+    def let_go(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
 
 class SimFiles(Files):
@@ -290,6 +317,9 @@ class SimFiles(Files):
             self.disk.locks.setdefault(path, []).append((lock, exclusive))
             self.held_locks.add(lock)
             return lock
+
+    def open_lock_file(self, path: str) -> LockFile:
+        return SimLockFile(path, self)
 
     def _open_node(self, operation: str, path: str, writable: bool) -> Handle:
         self.call(operation, path, "open")

@@ -5,11 +5,13 @@ May import `hornbeam.storage.files` and errors, numpy, pyarrow (late), nothing e
 
 To change how a batch looks on disk, open `record_batch`; the segment files, `segment` and `sparse_index`; appending,
 locking and fsync, `partition`; opening after a crash, `recovery`; reading, `partition_reader`; what processes
-share, `shared_words`, `bell`; duplicates and fencing, `producer_state`; transactions, `transaction`; groups, `group`,
-`assignment`, `offset_store`; space, `retention`, `compaction`; checking and repair, `verify`.
+share, `shared_words`, `bell`; how records become batches, `producer` and `record_buffer`, and reach the log, `batch_sender`
+and `delivery`; duplicates and fencing, `producer_state`; transactions, `transaction`; groups, `group`, `assignment`,
+`offset_store`; space, `retention`, `compaction`; checking and repair, `verify`.
 """
 
 from hornbeam.storage.log.consumer import Consumer
+from hornbeam.storage.log.delivery import Appended, Delivery
 from hornbeam.storage.log.errors import (
     ClosedError,
     ForkedError,
@@ -29,7 +31,7 @@ from hornbeam.storage.log.errors import (
     UnknownTopicError,
 )
 from hornbeam.storage.log.log import Log
-from hornbeam.storage.log.producer import Appended, Producer
+from hornbeam.storage.log.producer import Producer
 from hornbeam.storage.log.record import Record
 from hornbeam.storage.log.record_batch import RecordBatch
 from hornbeam.storage.log.settings import TopicSettings
@@ -38,6 +40,7 @@ __all__ = [
     "Appended",
     "ClosedError",
     "Consumer",
+    "Delivery",
     "ForkedError",
     "FormatVersionError",
     "InvalidSettingError",

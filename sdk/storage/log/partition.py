@@ -19,8 +19,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from hornbeam.storage.errors import CorruptionError, LockTimeoutError, MissingFileError, StorageError
-from hornbeam.storage.files import Files, Handle
+from hornbeam.storage.errors import CorruptionError, MissingFileError, StorageError
+from hornbeam.storage.files import Files, Handle, LockFile
 from hornbeam.storage.log import recovery
 from hornbeam.storage.log import shared_words as words_of
 from hornbeam.storage.log.bell import Bell, topic_bit
@@ -63,6 +63,7 @@ class Partition:
         files: Files,
         open_files: OpenFiles,
         topic: str,
+        uid: str,
         number: int,
         topic_directory: str,
         settings: TopicSettings,
@@ -75,13 +76,14 @@ class Partition:
         self.files = files
         self.open_files = open_files
         self.topic = topic
+        self._uid = uid
         self.number = number
         self.directory = os.path.join(topic_directory, str(number))
         self.settings = settings
         self.words = words
         self.session = session
         self.clock = clock
-        self.view = PartitionView(files, open_files, self.directory, settings.index_interval_bytes)
+        self.view = PartitionView(files, open_files, self.directory, uid, settings.index_interval_bytes)
         self.view_lock = threading.RLock()
         self.clean_lock_path = os.path.join(topic_directory, f"{number}.clean.lock")
         self.make_durable: Callable[[], None] = lambda: None
@@ -176,7 +178,7 @@ class Partition:
             if self._in_section:
                 yield
                 return
-            with self.files.lock(self._lock_path), self.view_lock:
+            with self.open_files.lock_file(self._lock_path, self._uid), self.view_lock:
                 self._in_section = True
                 try:
                     self._enter()
@@ -236,17 +238,20 @@ class Partition:
         it, the others sleep until it is done, and one of those left over does the next."""
         words = self.words
         offset = min(offset, words[words_of.END_OFFSET])
+        alone = False  # SYNCING may be a dead process's
         while words[words_of.FLUSHED_OFFSET] < offset:
             if words[words_of.SUSPECT]:
-                with self.section(), self._sync_mutex, self.files.lock(self._sync_path):
+                with self.section(), self._sync_mutex, self._sync_file():
                     if words[words_of.SUSPECT]:
                         recovery.rewrite_suspect(self)
                 continue
             seen = self._sync_bell.value()
-            if self._sync_if_free(offset):
-                self._sync_bell.ring(self._bits)
+            if words[words_of.FLUSHED_OFFSET] >= offset:
+                break
+            if (words[words_of.SYNCING] and not alone) or not self._sync_if_free(offset):
+                alone = not self._sync_bell.wait(seen, self._bits, _SYNC_WAIT_S)
             else:
-                self._sync_bell.wait(seen, self._bits, _SYNC_WAIT_S)
+                self._sync_bell.ring(self._bits)
         if self.settings.visibility == "durable":
             self._bell.ring(self._bits)
 
@@ -267,14 +272,19 @@ class Partition:
         if not self._sync_mutex.acquire(blocking=False):
             return False
         try:
-            with self.files.lock(self._sync_path, timeout=0):
+            lock = self._sync_file()
+            if not lock.try_hold():
+                return False
+            try:
+                self.words[words_of.SYNCING] = 1
                 if self.words[words_of.FLUSHED_OFFSET] < offset:
                     self._sync_active()
-        except LockTimeoutError:
-            return False
+                return True
+            finally:
+                self.words[words_of.SYNCING] = 0
+                lock.let_go()
         finally:
             self._sync_mutex.release()
-        return True
 
     def _sync_active(self) -> None:
         words = self.words
@@ -329,10 +339,13 @@ class Partition:
             return 0
         return int(unseal(self.start_path, self.files.read_bytes(self.start_path))["start"])
 
+    def _sync_file(self) -> LockFile:
+        return self.open_files.lock_file(self._sync_path, self._uid)
+
     def append_handle(self, base_offset: int) -> Handle:
         """A handle to append to that segment and sync it."""
         return self.open_files.appender(
-            segment_path(self.directory, base_offset), self.words[words_of.GENERATION]
+            segment_path(self.directory, base_offset), (self._uid, self.words[words_of.GENERATION])
         )
 
     def create_segment(self, base_offset: int) -> None:
@@ -389,7 +402,7 @@ class Partition:
 
     def _sync_for_roll(self) -> None:
         words = self.words
-        with self._sync_mutex, self.files.lock(self._sync_path):
+        with self._sync_mutex, self._sync_file():
             if words[words_of.SUSPECT]:
                 recovery.rewrite_suspect(self)
             if words[words_of.FLUSHED_OFFSET] < words[words_of.END_OFFSET]:

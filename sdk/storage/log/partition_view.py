@@ -37,10 +37,13 @@ _SEALED_KEPT = 256
 class PartitionView:
     """Segments (`bases`, ascending), `index` and `producers` as of index.next_offset."""
 
-    def __init__(self, files: Files, open_files: OpenFiles, directory: str, interval_bytes: int) -> None:
+    def __init__(
+        self, files: Files, open_files: OpenFiles, directory: str, uid: str, interval_bytes: int
+    ) -> None:
         self._files = files
         self._open_files = open_files
         self.directory = directory
+        self._uid = uid
         self._interval_bytes = interval_bytes
         self.generation = -1
         self.bases: list[int] = []
@@ -134,7 +137,8 @@ class PartitionView:
 
     def handle(self, base_offset: int) -> Handle:
         """A handle to read a segment with."""
-        return self._open_files.reader(segment_path(self.directory, base_offset), self.generation)
+        version = (self._uid, self.generation)
+        return self._open_files.reader(segment_path(self.directory, base_offset), version)
 
     def base_of(self, offset: int) -> int:
         """Base offset of the segment that holds `offset` (the first one, for offsets before it)."""

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from hornbeam.storage.log.record import Headers
+
 
 def partition_of(key: bytes, partitions: int) -> int:
     """The partition of a key."""
@@ -26,3 +28,33 @@ def group_by_partition(keys: Sequence[bytes | None], partitions: int, sticky: in
     order = np.argsort(numbers, kind="stable")
     bounds = np.flatnonzero(np.diff(numbers[order])) + 1
     return [(int(numbers[group[0]]), group) for group in np.split(order, bounds) if len(group)]
+
+
+Columns = tuple[
+    Sequence[bytes | None],
+    Sequence[bytes | None] | None,
+    int | Sequence[int],
+    Sequence[Headers | None] | None,
+]
+
+
+def split_by_partition(
+    values: Sequence[bytes | None],
+    keys: Sequence[bytes | None],
+    times: int | Sequence[int],
+    headers: Sequence[Headers | None] | None,
+    partitions: int,
+    sticky: int,
+) -> list[tuple[int, Columns]]:
+    """(partition, its records' columns) for a batch."""
+    parts: list[tuple[int, Columns]] = []
+    for number, rows in group_by_partition(keys, partitions, sticky):
+        picked = rows.tolist()
+        columns = (
+            [values[i] for i in picked],
+            [keys[i] for i in picked],
+            times if isinstance(times, int) else [times[i] for i in picked],
+            None if headers is None else [headers[i] for i in picked],
+        )
+        parts.append((number, columns))
+    return parts

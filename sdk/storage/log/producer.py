@@ -12,53 +12,28 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 
-import attrs
-
-from hornbeam.storage.errors import CorruptionError, StorageError
 from hornbeam.storage.files import Lock
+from hornbeam.storage.log.batch_sender import BatchSender, Write
 from hornbeam.storage.log.compression import codec_number
+from hornbeam.storage.log.delivery import Appended, Delivery
 from hornbeam.storage.log.errors import (
     ClosedError,
     InvalidSettingError,
-    LogError,
     TransactionAbortedError,
     TransactionError,
 )
 from hornbeam.storage.log.log import Log
 from hornbeam.storage.log.offset_store import GroupMetadata, OffsetStore
-from hornbeam.storage.log.partition import Partition
-from hornbeam.storage.log.partitioner import group_by_partition
-from hornbeam.storage.log.producer_state import SEQUENCE_END, advance
-from hornbeam.storage.log.record import Headers
+from hornbeam.storage.log.partitioner import split_by_partition
+from hornbeam.storage.log.producer_state import SEQUENCE_END
+from hornbeam.storage.log.record import Headers, bytes_or_none
 from hornbeam.storage.log.record_batch import EncodedBatch, encode
+from hornbeam.storage.log.record_buffer import Gathered, RecordBuffer
 from hornbeam.storage.log.topic import Topic
 from hornbeam.storage.log.transaction import TransactionCoordinator, TransactionState
 
 ACKS = ("none", "write", "fsync")
-
-
-@attrs.frozen
-class Appended:
-    """Where a batch went."""
-
-    topic: str
-    partition: int
-    base_offset: int
-    last_offset: int
-
-
-@attrs.define
-class _Buffer:
-    """Records that wait for their batch."""
-
-    topic: Topic
-    partition: int
-    values: list[bytes | None] = attrs.Factory(list)
-    keys: list[bytes | None] = attrs.Factory(list)
-    times: list[int] = attrs.Factory(list)
-    headers: list[Headers | None] = attrs.Factory(list)
-    any_headers: bool = False
-    bytes: int = 0
+_RECORD_OVERHEAD = 16  # of offsets, timestamp and the like, so that empty records fill a batch too
 
 
 class Producer:
@@ -66,7 +41,8 @@ class Producer:
 
     `acks`: "fsync" waits until the disk has it, "write" until the log has it (a crash of the machine may lose it),
     "none" never reports a failure. `send` gathers records for up to `linger_ms` (None: until `flush`) or until
-    `batch_records` or `batch_bytes` are there; failures of the background writing come out of the next call.
+    `batch_records` or `batch_bytes` are there (`buffer_bytes` in all partitions together); it returns a `Delivery` to
+    wait for. Failures of the background writing that nobody waited for come out of the next call.
     With `idempotent`, a batch that is tried again after an unclear failure is not written twice. A
     `transactional_id` makes it a transactional producer (see `transaction`); a later producer with the same id
     shuts this one out.
@@ -83,6 +59,7 @@ class Producer:
         linger_ms: float | None = 5.0,
         batch_records: int = 10_000,
         batch_bytes: int = 1 << 20,
+        buffer_bytes: int = 32 << 20,
         compression: str | None = None,
         retries: int = 3,
         retry_ms: float = 10.0,
@@ -96,36 +73,35 @@ class Producer:
             )
         self._log = log
         self.acks = acks
-        self.failed_records = 0
+        producer_id = int.from_bytes(os.urandom(7), "little") if idempotent else -1
+        self._sender = BatchSender(acks, producer_id, retries, retry_ms / 1000, on_delivery)
         self._codec = None if compression is None else codec_number(compression)
         self._linger_s = None if linger_ms is None else linger_ms / 1000
         self._batch_records = batch_records
         self._batch_bytes = batch_bytes
-        self._retries = retries
-        self._retry_s = retry_ms / 1000
-        self._on_delivery = on_delivery
+        self._buffer_bytes = buffer_bytes
+        self._gathered_bytes = 0
+        # Taken in this order: one flush at a time, its fsync included, so that batches form meanwhile; the sender's
+        # lock; the buffers'.
+        self._flush_lock = threading.RLock()
         self._lock = threading.Lock()
-        self._io_lock = threading.RLock()
-        self._topics: dict[str, list[_Buffer]] = {}
+        self._flush_ended = threading.Condition(threading.Lock())
+        self._flushes = 0
+        self._topics: dict[str, list[RecordBuffer]] = {}
         self._sticky: dict[str, int] = {}
-        self._dirty: list[_Buffer] = []
+        self._dirty: list[RecordBuffer] = []
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
         self._closed = False
-        self._producer_id = int.from_bytes(os.urandom(7), "little") if idempotent else -1
-        self._epoch = 0
-        self._sequences: dict[tuple[str, int], int] = {}
         self._coordinator: TransactionCoordinator | None = None
         self._state: TransactionState | None = None
         self._owner: Lock | None = None
-        self._in_transaction = False
-        self._doomed: BaseException | None = None
-        self._touched: dict[tuple[str, int], tuple[int, int]] = {}
         if transactional_id is not None:
             self._coordinator = TransactionCoordinator.of(log)
             self._state, self._owner = self._coordinator.register(transactional_id, transaction_timeout_ms)
-            self._producer_id = self._state.producer_id
+            self._sender.producer_id = self._state.producer_id
+            self._sender.enlist = self._enlist
 
     def __enter__(self) -> Producer:
         return self
@@ -133,9 +109,14 @@ class Producer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None and self._in_transaction:
+        if kind is not None and self._sender.in_transaction:
             self.abort_transaction()
         self.close()
+
+    @property
+    def failed_records(self) -> int:
+        """How many records a producer with acks "none" could not write."""
+        return self._sender.failed_records
 
     # Records
 
@@ -148,12 +129,15 @@ class Producer:
         timestamp_micros: int | None = None,
         headers: Headers | None = None,
         partition: int | None = None,
-    ) -> None:
-        """Hand over one record. It goes to `partition`, to its key's partition, or where the current batch goes."""
+    ) -> Delivery:
+        """Hand over one record. It goes to `partition`, to its key's partition, or where the current batch goes.
+
+        What is returned can be waited for; many may be under way at once.
+        """
         if type(value) is not bytes:
-            value = _bytes_or_none(value, "value")
+            value = bytes_or_none(value, "value")
         if key is not None and type(key) is not bytes:
-            key = _bytes_or_none(key, "key")
+            key = bytes_or_none(key, "key")
         with self._lock:
             buffers = self._topics.get(topic)
             if buffers is None or self._error is not None or self._closed or self._state is not None:
@@ -167,7 +151,9 @@ class Producer:
                 )
             buffer = buffers[partition]
             values = buffer.values
-            if not values:
+            delivery = buffer.delivery
+            if delivery is None:
+                delivery = buffer.delivery = Delivery(self._hurry)
                 self._dirty.append(buffer)
                 if self._linger_s is not None:
                     self._wake_linger()
@@ -175,13 +161,21 @@ class Producer:
             buffer.keys.append(key)
             buffer.times.append(time.time_ns() // 1000 if timestamp_micros is None else timestamp_micros)
             buffer.headers.append(headers)
+            size = _RECORD_OVERHEAD
             if headers:
                 buffer.any_headers = True
+                size += sum(len(name) + len(blob) for name, blob in headers)
             if value is not None:
-                buffer.bytes += len(value)
-            if len(values) < self._batch_records and buffer.bytes < self._batch_bytes:
-                return
-        self._flush_buffers([buffer], wait=False)
+                size += len(value)
+            if key is not None:
+                size += len(key)
+            buffer.bytes += size
+            self._gathered_bytes += size
+            full = self._gathered_bytes >= self._buffer_bytes
+            if not full and len(values) < self._batch_records and buffer.bytes < self._batch_bytes:
+                return delivery
+        self._flush(None if full else [buffer])
+        return delivery
 
     def append(
         self,
@@ -198,42 +192,31 @@ class Producer:
         `timestamps` (microseconds) is one for all or one each; the clock's when left out.
         """
         self.flush()
-        with self._io_lock:
-            with self._lock:
-                buffers = self._slow_checks(topic)
-            if not values:
-                return []
-            found = self._log.topic(topic)
-            times = time.time_ns() // 1000 if timestamps is None else timestamps
-            if partition is not None or keys is None or len(buffers) == 1:
-                number = partition if partition is not None else self._sticky[topic]
+        with self._lock:
+            buffers = self._slow_checks(topic)
+            sticky = self._sticky[topic]
+            if values and (partition is not None or keys is None):
                 self._next_sticky(topic, len(buffers))
-                parts = [(number, self._encode(found, values, keys, times, headers))]
-            else:
-                parts = []
-                for number, rows in group_by_partition(keys, len(buffers), self._sticky[topic]):
-                    picked = rows.tolist()
-                    parts.append(
-                        (
-                            number,
-                            self._encode(
-                                found,
-                                [values[i] for i in picked],
-                                [keys[i] for i in picked],
-                                times if isinstance(times, int) else [times[i] for i in picked],
-                                None if headers is None else [headers[i] for i in picked],
-                            ),
-                        )
-                    )
-            return self._write_all([(found.partition(number), batch) for number, batch in parts])
+        if not values:
+            return []
+        found = self._log.topic(topic)
+        times = time.time_ns() // 1000 if timestamps is None else timestamps
+        if partition is not None or keys is None or len(buffers) == 1:
+            parts = [(sticky if partition is None else partition, (values, keys, times, headers))]
+        else:
+            parts = split_by_partition(values, keys, times, headers, len(buffers), sticky)
+        writes = [
+            Write(found.partition(number), self._encode(found, *columns), Delivery(self._hurry))
+            for number, columns in parts
+        ]
+        self._sender.write(writes)
+        if self.acks == "none" and any(write.delivery.error for write in writes):
+            return []
+        return [write.delivery.wait() for write in writes]
 
     def flush(self) -> None:
         """Write all that `send` gathered and wait as `acks` says; raises what went wrong since the last call."""
-        if self._dirty:
-            self._flush_buffers(list(self._dirty), wait=True)
-        elif self._thread is not None:
-            with self._io_lock:
-                pass
+        self._flush()
         if self._error is not None:
             self._raise_kept_error()
 
@@ -242,7 +225,7 @@ class Producer:
         if self._closed:
             return
         try:
-            if self._in_transaction:
+            if self._sender.in_transaction:
                 self.abort_transaction()
             self.flush()
         finally:
@@ -262,7 +245,7 @@ class Producer:
         try:
             yield self
         except BaseException:
-            if self._in_transaction:
+            if self._sender.in_transaction:
                 self.abort_transaction()
             raise
         self.commit_transaction()
@@ -271,80 +254,80 @@ class Producer:
         """Start a transaction; everything until its end belongs to it."""
         if self._state is None:
             raise TransactionError("this producer has no transactional_id")
-        if self._in_transaction:
+        if self._sender.in_transaction:
             raise TransactionError("a transaction is open already; commit or abort it first")
-        self._in_transaction = True
-        self._doomed = None
-        self._touched = {}
-        self._sequences = {}
-        self._epoch = self._state.epoch
+        self._sender.begin_transaction(self._state.epoch)
 
     def send_offsets(self, offsets: Mapping[tuple[str, int], int], group: str | GroupMetadata) -> None:
         """Make the commit of a consumer group's offsets a part of the transaction."""
         self._check_in_transaction()
-        with self._io_lock:
+        with self._flushing(), self._sender.lock:
             self.flush()
             store = OffsetStore.of(self._log)
             for place, base, last in store.append_in_transaction(
-                offsets, group, self._enlist, self._producer_id, self._epoch, self._sequences
+                offsets,
+                group,
+                self._enlist,
+                self._sender.producer_id,
+                self._sender.epoch,
+                self._sender.sequences,
             ):
-                self._touch(place, base, last)
+                self._sender.touch(place, base, last)
 
     def commit_transaction(self) -> None:
         """Make the transaction's records visible. When it returns they are durable, whatever `acks` is."""
         self._check_in_transaction()
         assert self._coordinator is not None and self._state is not None
-        with self._io_lock:
+        with self._flushing(), self._sender.lock:
             try:
                 self.flush()
-                for (topic, number), (start, end) in self._touched.items():
+                for (topic, number), (start, end) in self._sender.touched.items():
                     self._log.partition(topic, number).sync_range(start, end)
             except BaseException as error:
-                self._doomed = self._doomed or error
+                self._sender.doomed = self._sender.doomed or error
                 raise
-            if self._doomed is not None:
+            if self._sender.doomed is not None:
                 raise TransactionError(
-                    f"the transaction cannot be committed, a write failed: {self._doomed}; abort it"
-                ) from self._doomed
+                    f"the transaction cannot be committed, a write failed: {self._sender.doomed}; abort it"
+                ) from self._sender.doomed
             self._state = self._coordinator.commit(self._state)
-            self._in_transaction = False
+            self._sender.in_transaction = False
 
     def abort_transaction(self) -> None:
         """Void the transaction's records."""
-        if not self._in_transaction:
+        if not self._sender.in_transaction:
             raise TransactionError("no transaction is open")
         assert self._coordinator is not None and self._state is not None
-        with self._io_lock:
-            with self._lock:
-                for buffer in self._dirty:
-                    _take(buffer)
-                self._dirty.clear()
+        with self._flushing(), self._sender.lock:
+            void = TransactionAbortedError("the transaction was aborted before this record was written")
+            for gathered in self._gather(None):
+                gathered.delivery.settle(void)
             self._error = None
             try:
                 self._state = self._coordinator.abort(self._state)
             except TransactionAbortedError:
                 self._state = self._coordinator.state(self._state.transactional_id)
-            self._in_transaction = False
+            self._sender.in_transaction = False
 
     # Inside
 
     def _check_in_transaction(self) -> None:
         if self._state is None:
             raise TransactionError("this producer has no transactional_id")
-        if not self._in_transaction:
+        if not self._sender.in_transaction:
             raise TransactionError("begin_transaction comes first")
 
-    def _slow_checks(self, topic: str) -> list[_Buffer]:
+    def _slow_checks(self, topic: str) -> list[RecordBuffer]:
         if self._closed:
             raise ClosedError("the producer was closed")
         if self._error is not None:
             self._raise_kept_error()
-        if self._state is not None and not self._in_transaction:
+        if self._state is not None and not self._sender.in_transaction:
             raise TransactionError("a transactional producer writes inside of a transaction; begin one first")
         buffers = self._topics.get(topic)
         if buffers is None:
             found = self._log.topic(topic)
-            buffers = [_Buffer(found, number) for number in range(found.partition_count)]
+            buffers = [RecordBuffer(found, number) for number in range(found.partition_count)]
             self._topics[topic] = buffers
             self._sticky[topic] = int.from_bytes(os.urandom(2), "little") % len(buffers)
         return buffers
@@ -353,6 +336,12 @@ class Producer:
         error, self._error = self._error, None
         if error is not None:
             raise error
+
+    def _enlist(self, places: list[tuple[str, int]]) -> None:
+        assert self._coordinator is not None and self._state is not None
+        fresh = [place for place in places if place not in self._state.partitions]
+        if fresh:
+            self._state = self._coordinator.add_partitions(self._state, fresh)
 
     def _next_sticky(self, topic: str, partitions: int) -> None:
         self._sticky[topic] = (self._sticky[topic] + 1) % partitions
@@ -371,33 +360,77 @@ class Producer:
                 return
             time.sleep(self._linger_s)
             self._wake.clear()
-            with self._lock:
-                buffers = list(self._dirty)
             try:
-                self._flush_buffers(buffers, wait=True)
+                self._flush()
             except Exception as error:  # handed to the caller of the next send or flush
                 self._error = error
 
-    def _flush_buffers(self, buffers: list[_Buffer], wait: bool) -> None:
-        """Write buffers as batches. Without `wait`, syncing is left to the linger thread, if there is one."""
-        with self._io_lock:
-            writes = []
-            for buffer in buffers:
-                with self._lock:
-                    if not buffer.values:
-                        continue
-                    if buffer in self._dirty:
-                        self._dirty.remove(buffer)
-                    values, keys, times, headers = _take(buffer)
-                    self._next_sticky(buffer.topic.name, len(self._topics[buffer.topic.name]))
+    @contextmanager
+    def _flushing(self) -> Iterator[None]:
+        """Hold the flush lock; who waits for a delivery looks again at the end."""
+        try:
+            with self._flush_lock:
+                yield
+        finally:
+            self._tell_flush_ended()
+
+    def _tell_flush_ended(self) -> None:
+        with self._flush_ended:
+            self._flushes += 1
+            self._flush_ended.notify_all()
+
+    def _hurry(self, delivery: Delivery) -> None:
+        """See to it that a delivery is settled: by the flush that is under way, or by one of our own. Who waits does not
+        queue for the lock, so that the next flush finds the records of all."""
+        error = None
+        while not delivery.done:
+            seen = self._flushes
+            if self._flush_lock.acquire(blocking=False):
                 try:
-                    batch = self._encode(buffer.topic, values, keys, times, headers)
-                except BaseException as error:
-                    self._doomed = self._doomed or error
-                    raise
-                writes.append((buffer.topic.partition(buffer.partition), batch))
-            if writes:
-                self._write_all(writes)
+                    error = self._write_gathered(self._gather(None))
+                finally:
+                    self._flush_lock.release()
+                    self._tell_flush_ended()
+            else:
+                with self._flush_ended:
+                    while self._flushes == seen and not delivery.done:
+                        self._flush_ended.wait()
+        mine = delivery.error
+        if error is not None and error is not mine:
+            self._error = error  # somebody else's
+        elif mine is not None and self._error is mine:
+            self._error = None  # the caller is told now
+
+    def _flush(self, buffers: list[RecordBuffer] | None = None) -> None:
+        """Write what was gathered, in these buffers or all; returns after flushes under way in other threads too."""
+        with self._flushing():
+            error = self._write_gathered(self._gather(buffers))
+        if error is not None:
+            raise error
+
+    def _gather(self, buffers: list[RecordBuffer] | None) -> list[Gathered]:
+        with self._lock:
+            taken = []
+            for buffer in list(self._dirty) if buffers is None else buffers:
+                if buffer.delivery is not None:
+                    self._dirty.remove(buffer)
+                    self._gathered_bytes -= buffer.bytes
+                    taken.append(buffer.take())
+                    self._next_sticky(buffer.topic.name, len(self._topics[buffer.topic.name]))
+            return taken
+
+    def _write_gathered(self, gathered: list[Gathered]) -> BaseException | None:
+        """Encode and write; every delivery is settled after. The first error."""
+        writes, first = [], None
+        for batch in gathered:
+            try:
+                encoded = self._encode(batch.topic, batch.values, batch.keys, batch.times, batch.headers)
+                writes.append(Write(batch.topic.partition(batch.partition), encoded, batch.delivery))
+            except Exception as error:
+                self._sender.doomed = self._sender.doomed or error
+                batch.delivery.settle(error)
+                first = first or error
+        return (self._sender.write(writes) if writes else None) or first
 
     def _encode(
         self,
@@ -411,90 +444,6 @@ class Producer:
             raise InvalidSettingError(f"topic {topic.name!r} is compacted: every record needs a key")
         codec = self._codec if self._codec is not None else codec_number(topic.settings.compression)
         return encode(values, keys, times, headers, codec)
-
-    def _enlist(self, places: list[tuple[str, int]]) -> None:
-        assert self._coordinator is not None and self._state is not None
-        fresh = [place for place in places if place not in self._state.partitions]
-        if fresh:
-            self._state = self._coordinator.add_partitions(self._state, fresh)
-
-    def _write_all(self, writes: list[tuple[Partition, EncodedBatch]]) -> list[Appended]:
-        """Append all, then sync all."""
-        try:
-            if self._in_transaction:
-                self._enlist([(partition.topic, partition.number) for partition, _ in writes])
-            done = [self._retrying(lambda p=p, b=b: self._append_one(p, b)) for p, b in writes]  # type: ignore[misc]
-            if self.acks == "fsync" and not self._in_transaction:
-                for (partition, _), where in zip(writes, done):
-                    self._retrying(
-                        lambda p=partition, w=where: p.sync_range(w.base_offset, w.last_offset + 1)  # type: ignore[misc]
-                    )
-            else:
-                for partition, _ in writes:
-                    if partition.settings.visibility == "durable":
-                        partition.sync()
-        except (StorageError, LogError) as error:
-            if self._in_transaction:
-                self._doomed = self._doomed or error
-            elif self._producer_id >= 0:
-                self._epoch += 1
-                self._sequences.clear()
-            if self.acks == "none":
-                self.failed_records += sum(batch.count for _, batch in writes)
-                return []
-            raise
-        if self._on_delivery is not None:
-            for where in done:
-                self._on_delivery(where)
-        return done
-
-    def _append_one(self, partition: Partition, batch: EncodedBatch) -> Appended:
-        place = (partition.topic, partition.number)
-        if self._producer_id < 0:
-            base, last = partition.append(batch)
-        else:
-            sequence = self._sequences.get(place, 0)
-            base, last = partition.append(
-                batch, self._producer_id, self._epoch, sequence, self._in_transaction
-            )
-            self._sequences[place] = advance(sequence, batch.last_offset_delta + 1)
-            if self._in_transaction:
-                self._touch(place, base, last)
-        return Appended(partition.topic, partition.number, base, last)
-
-    def _touch(self, place: tuple[str, int], base: int, last: int) -> None:
-        self._touched[place] = (self._touched.get(place, (base, 0))[0], last + 1)
-
-    def _retrying(self, action: Callable[[], Appended | None]) -> Appended:
-        pause_s = self._retry_s
-        for attempt in range(self._retries + 1):
-            try:
-                return action()  # type: ignore[return-value]
-            except CorruptionError:
-                raise
-            except StorageError:
-                if attempt == self._retries or self._producer_id < 0:
-                    raise
-                time.sleep(pause_s)
-                pause_s *= 2
-        raise AssertionError("unreachable")
-
-
-def _take(
-    buffer: _Buffer,
-) -> tuple[list[bytes | None], list[bytes | None], list[int], list[Headers | None] | None]:
-    taken = buffer.values, buffer.keys, buffer.times, buffer.headers if buffer.any_headers else None
-    buffer.values, buffer.keys, buffer.times, buffer.headers = [], [], [], []
-    buffer.any_headers, buffer.bytes = False, 0
-    return taken
-
-
-def _bytes_or_none(value: object, what: str) -> bytes | None:
-    if value is None:
-        return None
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return bytes(value)
-    raise TypeError(f"a record's {what} must be bytes or None, not {type(value).__name__}: {value!r:.80}")
 
 
 __all__ = ["ACKS", "SEQUENCE_END", "Appended", "Producer"]

@@ -29,6 +29,15 @@ make_record = partial(tuple.__new__, Record)
 """Record from one tuple of its seven fields, without checks: three times as fast as calling the class."""
 
 
+def bytes_or_none(value: object, what: str) -> bytes | None:
+    """A key or value as the log keeps it; TypeError for anything else than bytes and None."""
+    if value is None:
+        return None
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value)
+    raise TypeError(f"a record's {what} must be bytes or None, not {type(value).__name__}: {value!r:.80}")
+
+
 def encode_headers(headers: Headers | None) -> bytes:
     """The byte form of one record's headers: count, then name length, value length, name, value each."""
     if not headers:

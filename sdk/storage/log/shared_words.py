@@ -31,6 +31,7 @@ FLUSHED_OFFSET = 6  # all below is on the disk
 FLUSHED_CHECK = 7  # complement of FLUSHED_OFFSET: the pair is a hint for recovery
 LAST_STABLE_OFFSET = 8  # first offset of the oldest open transaction, else END_OFFSET
 LOG_START_OFFSET = 9  # records below are gone
+SYNCING = 10  # 1 while somebody is in an fsync, or died there: a hint that waiting is worth more than trying
 SUSPECT = 11  # 1 after an fsync failed: what is above FLUSHED_OFFSET must be written anew
 SNAPSHOT_POSITION = 12  # position in the active segment of the newest snapshot
 DELETED = 13  # IS_DELETED: the topic was deleted

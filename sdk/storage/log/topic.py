@@ -158,6 +158,7 @@ class Topic:
             log.files,
             log.open_files,
             self.name,
+            self.description.uid,
             number,
             self.directory,
             self.settings,
