@@ -10,7 +10,7 @@ import attrs
 from storage_sim.simfiles import SimFiles
 
 from hornbeam.storage.errors import StorageError
-from hornbeam.storage.log import Log, LogError, Producer
+from hornbeam.storage.log import Delivery, Log, LogError, Producer
 from hornbeam.storage.log.offset_store import OffsetStore
 from hornbeam.storage.log.partition import Partition
 from hornbeam.storage.log.partition_reader import PartitionReader
@@ -157,7 +157,7 @@ class Workload:
         """Do that many steps; errors of the disk are taken as what they are."""
         for _ in range(steps):
             action = self.rng.choice(
-                [self.plain, self.plain, self.plain, self.transact, self.transact, self.sync, self.reopen]
+                [self.plain, self.plain, self.pipeline, self.transact, self.transact, self.sync, self.reopen]
             )
             with contextlib.suppress(StorageError, LogError):
                 action()
@@ -196,6 +196,26 @@ class Workload:
         finally:
             for attempt in attempts:
                 attempt.status = status
+
+    def pipeline(self) -> None:
+        """Several records under way at once in both partitions, each acknowledged or not by its own delivery."""
+        acks = self.rng.choice(["write", "fsync"])
+        producer = self.producer(self.rng.randrange(len(self.files)), acks)
+        under_way: list[tuple[Attempt, Delivery]] = []
+        try:
+            for _ in range(self.rng.choice([2, 4])):
+                partition = self.rng.randrange(PARTITIONS)
+                [attempt] = self.model.attempt(partition, 1)
+                attempt.status = FAILED
+                delivery = producer.send(TOPIC, attempt.value, partition=partition)
+                attempt.status = PENDING
+                under_way.append((attempt, delivery))
+            under_way[self.rng.randrange(len(under_way))][1].wait()
+            producer.flush()
+        finally:
+            for attempt, delivery in under_way:
+                if delivery.done:
+                    attempt.status = FAILED if delivery.error else DURABLE if acks == "fsync" else WRITTEN
 
     def sync(self) -> None:
         """Everything written so far becomes durable."""

@@ -19,6 +19,7 @@ from hornbeam.storage.log.delivery import Appended, Delivery
 from hornbeam.storage.log.errors import (
     ClosedError,
     InvalidSettingError,
+    TopicDeletedError,
     TransactionAbortedError,
     TransactionError,
 )
@@ -416,7 +417,9 @@ class Producer:
                     self._dirty.remove(buffer)
                     self._gathered_bytes -= buffer.bytes
                     taken.append(buffer.take())
-                    self._next_sticky(buffer.topic.name, len(self._topics[buffer.topic.name]))
+                    buffers_now = self._topics.get(buffer.topic.name)
+                    if buffers_now is not None:
+                        self._next_sticky(buffer.topic.name, len(buffers_now))
             return taken
 
     def _write_gathered(self, gathered: list[Gathered]) -> BaseException | None:
@@ -430,7 +433,11 @@ class Producer:
                 self._sender.doomed = self._sender.doomed or error
                 batch.delivery.settle(error)
                 first = first or error
-        return (self._sender.write(writes) if writes else None) or first
+        first = (self._sender.write(writes) if writes else None) or first
+        for batch in gathered:
+            if isinstance(batch.delivery.error, TopicDeletedError):
+                self._topics.pop(batch.topic.name, None)  # there may be a new one
+        return first
 
     def _encode(
         self,
