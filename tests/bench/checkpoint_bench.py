@@ -106,6 +106,17 @@ def percentiles(seconds: list[float]) -> str:
     return f"p50 {statistics.median(ordered) * 1e3:.1f} p99 {ordered[int(len(ordered) * 0.99)] * 1e3:.1f} ms"
 
 
+def measure_merging(directory: str, keys: list[bytes], state: dict[bytes, bytes | None]) -> None:
+    """Increments while the store merges in the background."""
+    with CheckpointStore(directory, key_groups=KEY_GROUPS) as store:
+        full_checkpoint(store, state)
+        changed = min(10_000, len(keys))
+        seconds_each = increments(store, keys, changed, 60)
+        assert store.head is not None and store.merge_error is None
+        report(f"increment of {changed} entries, merges in the background", percentiles(seconds_each))
+        report("  runs after 60 of them", str(len({file.run for file in store.head.files})))
+
+
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(
@@ -118,9 +129,10 @@ def main() -> None:
     keys = encoded_keys(n)
     state: dict[bytes, bytes | None] = dict.fromkeys(keys, b"00000000")
     with tempfile.TemporaryDirectory(dir=args.directory) as directory:
-        options = StoreOptions(file_bytes_max=1 << 30)
+        options = StoreOptions(file_bytes_max=1 << 30, merge="caller")
         with CheckpointStore(os.path.join(directory, "store"), options, key_groups=KEY_GROUPS) as store:
             measure_store(store, directory, keys, state)
+        measure_merging(os.path.join(directory, "merging"), keys, state)
         report("open", f"{timed(lambda: CheckpointStore(store.layout.directory).close()) * 1e3:.1f} ms")
         seconds = timed(lambda: verify(store.layout.directory))
         report("verify every byte", rate(n, seconds))

@@ -27,7 +27,7 @@ Changes = dict[bytes, "bytes | None"]
 
 KEY_GROUPS = 8
 DIRECTORY = "/store"
-SMALL = StoreOptions(retain=2, block_bytes=90, file_bytes_max=3000, runs_max=3)
+SMALL = StoreOptions(retain=2, block_bytes=90, file_bytes_max=3000, runs_max=3, merge="caller")
 
 
 def apply(state: Mapping[bytes, bytes], changes: Changes) -> State:

@@ -32,7 +32,7 @@ from hornbeam.storage.errors import (
     SyncFailedError,
 )
 
-OPTIONS = StoreOptions(retain=2, block_bytes=500, runs_max=3)
+OPTIONS = StoreOptions(retain=2, block_bytes=500, runs_max=3, merge="caller")
 
 
 def opened(path: Path, **settings: object) -> CheckpointStore:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+import attrs
 from storage_checkpoint.model import (
     DIRECTORY,
     KEY_GROUPS,
@@ -53,6 +54,7 @@ class Workload:
         self.model = model
         self.rng = random.Random(seed)
         self.patience = patience
+        self.options = attrs.evolve(SMALL, merge="commit" if seed % 2 else "caller")
         self.give_up = bool(seed % 2)
         self.store: CheckpointStore | None = None
         self.errors = 0
@@ -83,7 +85,7 @@ class Workload:
             self._retry(lambda: self._opened().compact(full=verb == "compact_full"))
 
     def _open(self) -> None:
-        self.store = CheckpointStore(DIRECTORY, SMALL, key_groups=KEY_GROUPS, files=self.files)
+        self.store = CheckpointStore(DIRECTORY, self.options, key_groups=KEY_GROUPS, files=self.files)
 
     def _opened(self) -> CheckpointStore:
         assert self.store is not None

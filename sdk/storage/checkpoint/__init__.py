@@ -16,7 +16,7 @@ only `hornbeam.storage` beside it.
 To change the entry key, open `key`; the file format, `block`, `state_file`, `state_reader`, `key_filter`; what a checkpoint
 consists of, `manifest`; commit, retention and savepoints, `store`, `pending`; what is written and removed in
 which order, `ledger`, `references`; what workers write, `writer`; restoring and reading, `snapshot`, `merge`,
-`catalog`; merging of files, `compaction`; checks and repair, `verify`;
+`catalog`; merging of files, `compaction`, and when, `merger`; checks and repair, `verify`;
 figures, `inspection`.
 """
 

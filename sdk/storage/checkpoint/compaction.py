@@ -8,7 +8,7 @@ are merged with each other before they are merged with big old ones, which keeps
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
 import attrs
@@ -39,13 +39,16 @@ class MergePlan:
         """The run of the result: that of the newest input."""
         return self.inputs[-1].run
 
-    def execute(self, files: Files = OS_FILES) -> tuple[StateFile, ...]:
-        """Write the merged files, in this or any other process, and give what `apply_merge` wants."""
+    def execute(
+        self, files: Files = OS_FILES, check: Callable[[], None] = lambda: None
+    ) -> tuple[StateFile, ...]:
+        """Write the merged files, in this or any other process, and give what `apply_merge` wants. `check` is called
+        now and then; what it raises ends the merge."""
         directory = self.ticket.state_directory
         readers = [StateFileReader(files, os.path.join(directory, file.name), file) for file in self.inputs]
         chunks = merge([reader.blocks() for reader in readers], self.drop_tombstones)
         writer = self.ticket.writer(MERGE_LABEL, files)
-        writer.write_sorted(_rechunk(chunks))
+        writer.write_sorted(_rechunk(chunks, check))
         return tuple(attrs.evolve(file, run=self.run) for file in writer.finish())
 
 
@@ -94,7 +97,14 @@ def replace_files(
     return manifest_files[:start] + outputs + manifest_files[start + len(inputs) :]
 
 
-def _rechunk(chunks: Iterator[Entries], entries_min: int = 2000) -> Iterator[Entries]:
+def count_runs(manifest_files: Sequence[StateFile]) -> int:
+    """How many sorted runs the files make: what a lookup may have to go through."""
+    return sum(1 for _ in groupby(manifest_files, key=lambda file: file.run))
+
+
+def _rechunk(
+    chunks: Iterator[Entries], check: Callable[[], None], entries_min: int = 2000
+) -> Iterator[Entries]:
     """Join small chunks, so that the writer is called less often."""
     keys: list[bytes] = []
     values: list[bytes | None] = []
@@ -102,6 +112,7 @@ def _rechunk(chunks: Iterator[Entries], entries_min: int = 2000) -> Iterator[Ent
         keys += chunk.keys
         values += chunk.values
         if len(keys) >= entries_min:
+            check()
             yield Entries(keys, values)
             keys, values = [], []
     if keys:

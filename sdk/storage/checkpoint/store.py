@@ -18,9 +18,16 @@ from typing import Any
 import attrs
 
 from hornbeam.storage.checkpoint.catalog import Layout, checkpoints_in, find, savepoints_in
-from hornbeam.storage.checkpoint.compaction import MERGE_LABEL, MergePlan, choose_files, replace_files
+from hornbeam.storage.checkpoint.compaction import (
+    MERGE_LABEL,
+    MergePlan,
+    choose_files,
+    count_runs,
+    replace_files,
+)
 from hornbeam.storage.checkpoint.ledger import Ledger
 from hornbeam.storage.checkpoint.manifest import Manifest, savepoint_file_name
+from hornbeam.storage.checkpoint.merger import Merger, MergeStoppedError
 from hornbeam.storage.checkpoint.options import StoreOptions
 from hornbeam.storage.checkpoint.pending import PendingCheckpoint
 from hornbeam.storage.checkpoint.snapshot import Snapshot
@@ -62,6 +69,8 @@ class CheckpointStore:
         self._ledger = Ledger(files, self.layout)
         self._pending: dict[int, PendingCheckpoint] = {}
         self._merges = 0
+        self._merger = Merger(self.options.merge, self._merge_once)
+        self._merge_lock = threading.Lock()
         files.mkdir(self.layout.manifests)
         files.mkdir(self.layout.state)
         self._lock = files.lock(self.layout.lock, timeout=lock_timeout_s)
@@ -122,8 +131,11 @@ class CheckpointStore:
 
         A full one (also the first) holds all the state. Several may be in progress; they are committed in order
         of number, and one that is overtaken can no longer be. Numbers that were never committed may be used
-        again after a reopening.
+        again after a reopening. Waits for a merge in the background if there are `runs_limit` runs.
         """
+        head = self._head
+        if head is not None and count_runs(head.files) >= self.options.runs_limit:
+            self._merger.catch_up()
         with self._mutex:
             self._check_open()
             if incremental and self._head is not None:
@@ -156,7 +168,8 @@ class CheckpointStore:
             del self._pending[pending.checkpoint]
             self._head = manifest
             self._clean_up()
-            return manifest
+        self._merger.after_commit()
+        return manifest
 
     def abort(self, pending: PendingCheckpoint) -> None:
         """See `PendingCheckpoint.abort`."""
@@ -255,16 +268,31 @@ class CheckpointStore:
 
         The lock on the store is not held while merging: commits go on.
         """
+        with self._merge_lock:
+            return self._merge(full)
+
+    @property
+    def merge_error(self) -> StorageError | None:
+        """Why the last merge that the store began by itself failed, if it did; the next commit tries again."""
+        return self._merger.error
+
+    def _merge_once(self) -> bool:
+        return self._lock.held and self.compact()
+
+    def _merge(self, full: bool) -> bool:
         plan = self.plan_merge(full)
         if plan is None:
             return False
         try:
-            outputs = plan.execute(self.files)
+            outputs = plan.execute(self.files, self._merger.check)
         except MissingFileError:
             self.abandon_merge(plan)
             if self._head is None or replace_files(self._head.files, plan.inputs, ()) is None:
                 return False  # a full checkpoint has replaced them
             raise
+        except MergeStoppedError:
+            self.abandon_merge(plan)
+            return False
         except BaseException:
             self.abandon_merge(plan)
             raise
@@ -284,7 +312,9 @@ class CheckpointStore:
             return removed
 
     def close(self) -> None:
-        """Give the lock back. Checkpoints in progress are not committed; the next opening clears them away."""
+        """Give the lock back. Checkpoints in progress are not committed; the next opening clears them away. A merge in
+        the background is given up."""
+        self._merger.stop()
         with self._mutex:
             self._pending.clear()
             if self._lock.held:

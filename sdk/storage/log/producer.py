@@ -433,11 +433,11 @@ class Producer:
                 self._sender.doomed = self._sender.doomed or error
                 batch.delivery.settle(error)
                 first = first or error
-        first = (self._sender.write(writes) if writes else None) or first
+        failure = (self._sender.write(writes) if writes else None) or first
         for batch in gathered:
             if isinstance(batch.delivery.error, TopicDeletedError):
                 self._topics.pop(batch.topic.name, None)  # there may be a new one
-        return first
+        return failure
 
     def _encode(
         self,

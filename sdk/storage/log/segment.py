@@ -102,12 +102,12 @@ def scan_headers(
 
     CorruptionError where there is no sound header, the order of offsets breaks or the last batch is cut.
     """
-    window, window_at = b"", 0
+    window, window_at, ahead = b"", 0, _WINDOW
     if end_position is None:
         end_position = handle.size()
     while position < end_position and next_offset < stop_offset:
         if position + HEADER_BYTES > window_at + len(window):
-            window_at, window = position, handle.pread(min(_WINDOW, end_position - position), position)
+            window_at, window = position, handle.pread(min(ahead, end_position - position), position)
         header = read_header(window, position - window_at, handle.path, position)
         check_order(header, next_offset, handle.path, position)
         if header.base_offset >= stop_offset:
@@ -119,6 +119,7 @@ def scan_headers(
                 f"a batch of {header.bytes} bytes is cut after {end_position - position}",
             )
         yield position, header
+        ahead = _WINDOW if header.bytes < _WINDOW // 2 else HEADER_BYTES  # no bodies of large batches
         position += header.bytes
         next_offset = header.next_offset
 

@@ -1,0 +1,122 @@
+"""A store keeps its number of runs low by itself, and nothing is lost by it."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+from storage_checkpoint.model import DIRECTORY, check_no_orphans
+from storage_sim.simdisk import SimDisk
+from storage_sim.simfiles import SimFiles
+
+from hornbeam.storage.checkpoint import CheckpointStore, StoreOptions, encode_key
+from hornbeam.storage.checkpoint.compaction import count_runs
+from hornbeam.storage.checkpoint.merger import MergeStoppedError
+from hornbeam.storage.errors import DiskFullError
+from hornbeam.storage.files import OS_FILES
+
+WORKERS = 4
+
+
+def commit(store: CheckpointStore, number: int) -> None:
+    """Every worker changes some of its keys; all that was there is changed in time."""
+    pending = store.begin()
+    files = []
+    for worker in range(WORKERS):
+        writer = pending.ticket.writer(f"worker{worker}", store.files)
+        for key in (number % 7, number % 5, number):
+            writer.put("s", worker, b"%d" % key, b"", b"%d" % number)
+        files += writer.finish()
+    pending.commit(files, {"number": number})
+
+
+def expected(count: int) -> dict[tuple[int, bytes], bytes]:
+    return {
+        (worker, b"%d" % key): b"%d" % number
+        for number in range(count)
+        for key in (number % 7, number % 5, number)
+        for worker in range(WORKERS)
+    }
+
+
+def found(store: CheckpointStore) -> dict[tuple[int, bytes], bytes]:
+    with store.snapshot() as snapshot:
+        return {(key.key_group, key.key): value for key, value in snapshot.scan()}
+
+
+@pytest.mark.parametrize("policy", ["background", "commit"])
+def test_runs_stay_bounded_and_savepoints_keep_what_was_merged_away(tmp_path: Path, policy: str) -> None:
+    options = StoreOptions(runs_max=3, runs_limit=6, retain=2, merge=policy)
+    with CheckpointStore(tmp_path, options, key_groups=8) as store:
+        for number in range(60):
+            commit(store, number)
+            if number == 20:
+                store.savepoint("early")
+            assert store.head is not None
+            assert count_runs(store.head.files) <= (3 if policy == "commit" else 7)
+        assert found(store) == expected(60)
+        assert store.merge_error is None and store.cleanup_error is None
+        with store.snapshot("early") as early:
+            there = {(key.key_group, key.key): value for key, value in early.scan()}
+            assert there == expected(21)
+    with CheckpointStore(tmp_path, options, key_groups=8) as store:
+        assert found(store) == expected(60)
+        check_no_orphans(store, OS_FILES)
+        store.delete_savepoint("early")
+        check_no_orphans(store, OS_FILES)
+
+
+def test_without_a_policy_the_caller_merges(tmp_path: Path) -> None:
+    with CheckpointStore(tmp_path, StoreOptions(runs_max=3, merge="caller"), key_groups=8) as store:
+        for number in range(10):
+            commit(store, number)
+        assert store.head is not None and count_runs(store.head.files) == 10
+        assert store.compact() and count_runs(store.head.files) <= 3
+
+
+def test_a_merge_that_finds_no_room_does_not_fail_the_commit_and_is_tried_again() -> None:
+    disk = SimDisk(seed=4)
+    files = SimFiles(disk)
+    store = CheckpointStore(DIRECTORY, StoreOptions(runs_max=2, merge="commit"), key_groups=8, files=files)
+
+    def no_room_for_merges(operation: str, path: str) -> None:
+        if operation == "create" and "-merge-" in path:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    disk.on_call = no_room_for_merges
+    for number in range(5):
+        commit(store, number)
+    assert isinstance(store.merge_error, DiskFullError)
+    assert store.head is not None and count_runs(store.head.files) == 5 and found(store) == expected(5)
+    disk.on_call = None
+    commit(store, 5)
+    assert store.merge_error is None and count_runs(store.head.files) <= 2 and found(store) == expected(6)
+    check_no_orphans(store, files)
+
+
+def test_closing_gives_up_a_merge_and_the_next_opening_clears_it_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = StoreOptions(runs_max=2, merge="caller", file_bytes_max=2_000, block_bytes=500)
+    with CheckpointStore(tmp_path, options, key_groups=8) as store:
+        for number in range(4):
+            pending = store.begin()
+            writer = pending.writer("w")
+            writer.update({encode_key("s", 1, b"%06d" % key): b"%d" % number for key in range(9_000)})
+            pending.commit(writer.finish())
+        before = store.head
+        steps = iter(range(3))
+
+        def closed_in_the_middle() -> None:
+            if next(steps, None) is None:
+                raise MergeStoppedError
+
+        monkeypatch.setattr(store._merger, "check", closed_in_the_middle)
+        assert not store.compact(full=True) and store.head == before
+        assert [name for name in os.listdir(store.layout.state) if "-merge-" in name] != []
+    with CheckpointStore(tmp_path, options, key_groups=8) as store:
+        check_no_orphans(store, OS_FILES)
+        with store.snapshot() as snapshot:
+            assert sum(1 for _, value in snapshot.scan() if value == b"3") == 9_000
