@@ -443,31 +443,41 @@ def _go_to(consumer: Consumer, start: str) -> None:
 
 
 def _offset_rows(log: Log, group: str, topic: str | None) -> list[dict[str, Any]]:
-    held = {
-        tuple(place): member["member"]
-        for member in describe_group(log, group)["members"]
-        for place in member["partitions"]
-    }
+    """Committed offsets; of the topics that the group reads, also the partitions it has committed nothing of yet."""
+    members = describe_group(log, group)["members"]
+    held = {tuple(place): member["member"] for member in members for place in member["partitions"]}
+    committed = OffsetStore.of(log).committed(group, timeout_s=1.0)
+    topics = {name for member in members for name in member["topics"]} | {name for name, _ in committed}
+    places = {*committed, *((p.topic, p.number) for name in topics for p in _partitions(log, name))}
     rows = []
-    for place, found in sorted(OffsetStore.of(log).committed(group, timeout_s=1.0).items()):
+    for place in sorted(places):
         if topic not in (None, place[0]):
             continue
+        found = committed.get(place)
         try:
             end: int | None = log.partition(*place).last_stable_offset
+            start = log.partition(*place).log_start_offset if found is None else found.offset
         except LogError:
             end = None
         rows.append(
             {
                 "topic": place[0],
                 "partition": place[1],
-                "committed": found.offset,
+                "committed": None if found is None else found.offset,
                 "end": end,
-                "lag": 0 if end is None else max(end - found.offset, 0),
-                "at": _time(found.committed_micros),
+                "lag": 0 if end is None else max(end - start, 0),
+                "at": "" if found is None else _time(found.committed_micros),
                 "member": held.get(place, ""),
             }
         )
     return rows
+
+
+def _partitions(log: Log, topic: str) -> list[Partition]:
+    try:
+        return log.topic(topic).partitions()
+    except LogError:
+        return []  # deleted since
 
 
 def _say(what: str, places: Sequence[tuple[str, int]]) -> None:
@@ -523,7 +533,7 @@ def _print(args: argparse.Namespace, rows: list[dict[str, Any]], nothing: str) -
     cells = [[_cell(name, row[name]) for name in rows[0]] for row in rows]
     names = list(rows[0])
     widths = [max(map(len, column)) for column in zip(names, *cells)]
-    numeric = [all(isinstance(row[name], int) for row in rows) for name in names]
+    numeric = [all(isinstance(row[name], int | None) for row in rows) for name in names]
     for line in [names, *cells]:
         parts = [c.rjust(w) if right else c.ljust(w) for c, w, right in zip(line, widths, numeric)]
         print("  ".join(parts).rstrip())
