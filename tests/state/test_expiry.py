@@ -297,8 +297,8 @@ TTL = {
     "list": (OrderedListStateSpec("c", ANY, ttl=10), lambda c: c.add((1, 1)), lambda c: list(c.read()), []),
     "range": (OrderedListStateSpec("c", ANY, ttl=10), lambda c: c.add((1, 1)), lambda c: list(c.read_range(0, 9)), []),
     "map": (MapStateSpec("c", StrUtf8Coder(), ANY, ttl=10), lambda c: c.put("a", 1), lambda c: list(c.items()), []),
-    "map, one key": (MapStateSpec("c", StrUtf8Coder(), ANY, ttl=10), lambda c: c.put("a", 1), lambda c: [c.get("a")], [None]),
-    "multimap": (MultiMapStateSpec("c", StrUtf8Coder(), ANY, ttl=10), lambda c: c.add("a", 1), lambda c: list(c.items()), []),
+    "map, one key": (MapStateSpec("c", StrUtf8Coder(), ANY, ttl=10), lambda c: c.put("a", 1), lambda c: [c.get("a")], [None]),  # noqa: E501
+    "multimap": (MultiMapStateSpec("c", StrUtf8Coder(), ANY, ttl=10), lambda c: c.add("a", 1), lambda c: list(c.items()), []),  # noqa: E501
 }  # fmt: skip
 
 

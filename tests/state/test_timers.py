@@ -25,7 +25,7 @@ ANY = FastPrimitivesCoder()
 
 
 class Scripted(DoFn):
-    """Elements are (key, actions) with actions (timer, what, ...): sets and clears of three timers; firings are given out."""
+    """Elements are (key, actions) with actions (timer, what, ...): sets and clears of three timers; firings are given out."""  # noqa: E501
 
     EVENT = TimerSpec("event", TimeDomain.WATERMARK)
     OTHER = TimerSpec("other", TimeDomain.WATERMARK)
@@ -267,9 +267,7 @@ def test_a_timer_on_the_clock_that_a_callback_sets_keeps_the_callback_s_timestam
 )
 def test_output_timestamps_that_make_no_sense(stamp: float, output: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        scripted(
-            (("k", [("event", "set", 7, "", {"output_timestamp": output})]), stamp), window_fn=FIXED
-        )
+        scripted((("k", [("event", "set", 7, "", {"output_timestamp": output})]), stamp), window_fn=FIXED)
     with pytest.raises(ValueError, match="outside of the time that there is"):
         scripted((("k", [("event", "set", 1e15)]), 0))
 
@@ -306,9 +304,7 @@ class Giving(DoFn):
 
     T = TimerSpec("t", TimeDomain.WATERMARK)
 
-    def process(
-        self, element: Any, t: Any = DoFn.TimerParam(T), window: Any = DoFn.WindowParam
-    ) -> Any:
+    def process(self, element: Any, t: Any = DoFn.TimerParam(T), window: Any = DoFn.WindowParam) -> Any:
         t.set(5)
         return self.outputs(window)
 
@@ -425,11 +421,11 @@ class Failing(DoFn):
 @pytest.mark.parametrize(
     ("what", "kind", "note"),
     [
-        ("now", ValueError, "while running step 'Step' on element ('k', 'now') (timestamp Timestamp(3), window [0.0, 10.0))"),
-        ("stop", RuntimeError, "while running step 'Step' on element ('k', 'stop') (timestamp Timestamp(3), window [0.0, 10.0))"),
-        ("event", ValueError, "while running step \"Step, timer 'flush'\" on the values of key 'k' (timestamp Timestamp(7), window [0.0, 10.0))"),
-        ("clock", RuntimeError, "while running step \"Step, timer 'tick'\" on the values of key 'k' (timestamp Timestamp(1001), window [0.0, 10.0))"),
-        ("end", ValueError, "while running step 'Step, on_window_expiration' on the values of key 'k' (timestamp Timestamp(9.999999), window [0.0, 10.0))"),
+        ("now", ValueError, "while running step 'Step' on element ('k', 'now') (timestamp Timestamp(3), window [0.0, 10.0))"),  # noqa: E501
+        ("stop", RuntimeError, "while running step 'Step' on element ('k', 'stop') (timestamp Timestamp(3), window [0.0, 10.0))"),  # noqa: E501
+        ("event", ValueError, "while running step \"Step, timer 'flush'\" on the values of key 'k' (timestamp Timestamp(7), window [0.0, 10.0))"),  # noqa: E501
+        ("clock", RuntimeError, "while running step \"Step, timer 'tick'\" on the values of key 'k' (timestamp Timestamp(1001), window [0.0, 10.0))"),  # noqa: E501
+        ("end", ValueError, "while running step 'Step, on_window_expiration' on the values of key 'k' (timestamp Timestamp(9.999999), window [0.0, 10.0))"),  # noqa: E501
     ],
 )  # fmt: skip
 def test_failures_name_the_step_and_what_it_worked_on(what: str, kind: Any, note: str) -> None:

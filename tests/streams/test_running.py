@@ -1,4 +1,4 @@
-"""How a stream runs on DirectRunner: until its sources end, it is cancelled, drained, or out of time; and what it says meanwhile."""
+"""How a stream runs on DirectRunner: until its sources end, or it is cancelled or drained; and what it says meanwhile."""
 
 from __future__ import annotations
 
@@ -161,7 +161,9 @@ def test_an_error_in_user_code_is_raised_by_wait_until_finish(seen):
     with pytest.raises(KeyError, match="no such thing") as caught:
         result.wait_until_finish()
     assert result.state == PipelineState.FAILED
-    assert "while running step 'Look' on element 1234 (timestamp Timestamp(1234)" in "\n".join(caught.value.__notes__)
+    assert "while running step 'Look' on element 1234 (timestamp Timestamp(1234)" in "\n".join(
+        caught.value.__notes__
+    )
     with pytest.raises(KeyError):
         result.wait_until_finish()
 
@@ -282,7 +284,12 @@ def test_explain_names_the_source_that_holds_a_window_back(seen):
 
 def test_explain_names_the_side_input_that_elements_wait_for(seen):
     p = beam.Pipeline()
-    main = p | beam.Create([1, 2]) | beam.Map(lambda n: TimestampedValue(n, n)) | beam.WindowInto(FixedWindows(60))
+    main = (
+        p
+        | beam.Create([1, 2])
+        | beam.Map(lambda n: TimestampedValue(n, n))
+        | beam.WindowInto(FixedWindows(60))
+    )
     side = ticks(p, burst=10, pause=3600) | "side window" >> beam.WindowInto(FixedWindows(60))
     main | "Enrich" >> beam.Map(lambda x, s: (x, s), beam.pvalue.AsList(side)) | beam.Map(see, seen)
     result = p.run()
