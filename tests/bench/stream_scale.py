@@ -3,8 +3,8 @@
     python -m tests.bench.stream_scale                  # 10^5 to 10^7 elements: nanoseconds an element, memory
     python -m tests.bench.stream_scale --seconds 600    # a soak: memory and state every ten seconds
 
-The stream is a splittable DoFn that counts; behind it are windowed sums, panes early and late,
-sessions, and a DoFn with state and a timer for each key. Keys come and go, so that state would pile up if it were not forgotten.
+The stream is a splittable DoFn that counts; behind it: windowed sums, early and late panes, sessions, a DoFn with state
+and a timer for each key. Keys come and go, so that state would pile up if it were not forgotten.
 """
 
 from __future__ import annotations
