@@ -157,7 +157,8 @@ class StreamStage:
         self.input_watermark = watermark = max(watermark, self.input_watermark)
         head = self.head
         if head is not None:
-            if self._runs_user_code and (head.next_watermark() <= watermark or head.next_wakeup() <= now):
+            is_due = head.next_watermark() <= watermark or head.next_wakeup() <= now
+            if self._runs_user_code and is_due and not isinstance(head, SourceHead):  # those have their turns
                 self.open_bundle()
             head.advance(watermark, now)
             watermark = min(watermark, head.hold())
