@@ -37,7 +37,7 @@ from hornbeam.runners.engine.timer_queue import TimerQueue
 from hornbeam.transforms.signature import DoFnSignature
 from hornbeam.transforms.window import TimestampedValue
 from hornbeam.utils import processing_time
-from hornbeam.utils.timestamp import Timestamp
+from hornbeam.utils.timestamp import Timestamp, micros_of
 from hornbeam.utils.windowed_value import WindowedValue
 
 #: How long a work waits that deferred to "now" without having done anything: doubled each time, from and up to.
@@ -172,7 +172,7 @@ class SplittableHead(SplittableCalls, SourceHead):
         work = Work((None, self._token, self._count), one, restriction, state)
         self._works[work.name] = work
         self._ready.append(work)
-        watermark = one.timestamp_list()[0] if known is None else known.micros
+        watermark = one.timestamp_list()[0] if known is None else micros_of(known)
         self._holds.set(work.name, watermark)
         self._note_change(work.name)
 
@@ -232,7 +232,7 @@ class SplittableHead(SplittableCalls, SourceHead):
         gave = self._pace.elements > 0
         before = self._holds.watermark(work.name)
         assert before is not None
-        self._holds.set(work.name, before if known is None else known.micros, gave)
+        self._holds.set(work.name, before if known is None else micros_of(known), gave)
         self._wait(work, self._resume_at(work, view, now, gave), now)
 
     def _resume_at(self, work: Work, view: TurnView, now: int, gave: bool) -> int:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from time import perf_counter
 from typing import Any
 
@@ -60,13 +60,15 @@ class Reading:
         self.has_marked = True
         self.back_off_micros = 0
 
-    def advance(self, options: Any) -> bool:
-        """Moves on to the next record; False when there is none now."""
+    def mover(self, options: Any) -> Callable[[], bool]:
+        """What moves on to the next record, and says whether there is one: `start` at first, then `advance`."""
         if self.is_started:
-            return bool(self.reader.advance())
+            advance: Callable[[], bool] = self.reader.advance
+            return advance
         self.reader = self.source.create_reader(options, self.mark)
         self.is_started = True
-        return bool(self.reader.start())
+        start: Callable[[], bool] = self.reader.start
+        return start
 
     def close(self) -> None:
         """Lets go of the reader, if there is one."""
@@ -171,15 +173,18 @@ class UnboundedReadHead(SourceHead):
         self._holds.works(reading.name)
         pace = self._pace
         pace.begin()
-        there = True
-        is_over = False
+        there, is_over = True, False
+        advance = reading.mover(self.options)
+        reader = reading.reader
         while there and not is_over:
             values: list[Any] = []
             stamps: list[Any] = []
             wanted = pace.chunk()
-            while len(values) < wanted and not is_over and (there := reading.advance(self.options)):
-                values.append(reading.reader.get_current())
-                stamps.append(reading.reader.get_current_timestamp())
+            # The reader never goes beyond what is taken, as its mark covers the record that it is at.
+            while len(values) < wanted and not is_over and (there := bool(advance())):
+                advance = reader.advance
+                values.append(reader.get_current())
+                stamps.append(reader.get_current_timestamp())
                 if len(values) == 1 and not pace.elements:
                     pace.started()
                 is_over = pace.is_over()
