@@ -156,7 +156,7 @@ class PeriodicImpulse(PTransform[PBegin, PCollection[Any]]):
         self.stop_ts = Timestamp.of(stop_timestamp)
         if micros_of(fire_interval) <= 0:
             raise ValueError(f"fire_interval must be above 0 seconds; found {fire_interval!r}.")
-        if self.start_ts > self.stop_ts:
+        if self.start_ts > self.stop_ts and rebase is not RebaseMode.REBASE_START:
             raise ValueError(f"PeriodicImpulse stops at {self.stop_ts}, before it starts at {self.start_ts}.")
         self.interval = fire_interval
         self.apply_windowing = apply_windowing

@@ -11,6 +11,7 @@ from sources.streaming import Keep, kept, run
 
 import hornbeam as beam
 from hornbeam.io.restriction_trackers import OffsetRange
+from hornbeam.testing.test_stream import TestStream
 from hornbeam.transforms.periodicsequence import (
     ImpulseSeqGenDoFn,
     ImpulseSeqGenRestrictionProvider,
@@ -270,3 +271,29 @@ def test_what_reading_raises_ends_the_pipeline(read: Any, keep_on_error: bool) -
 def test_a_refreshed_side_input_needs_a_function() -> None:
     with pytest.raises(TypeError, match="needs a function"):
         RefreshedSideInput(5, 10)  # type: ignore[arg-type]
+
+
+def test_a_test_stream_moves_the_clock_that_side_inputs_are_refreshed_by() -> None:
+    READS.clear()
+    p = beam.Pipeline()
+    rates = p | "Rates" >> RefreshedSideInput(read_next, 60, stop_timestamp=130)
+    events = (
+        TestStream()
+        .add_elements(["a"])
+        .advance_processing_time(59)
+        .add_elements(["b"])
+        .advance_processing_time(1)
+        .add_elements(["c"])
+        .advance_processing_time(60)
+        .add_elements(["d"])
+        .advance_watermark_to_infinity()
+    )
+    (
+        p
+        | events
+        | beam.Map(lambda x, table: (x, table["rate"]), table=beam.pvalue.AsSingleton(rates))
+        | beam.ParDo(Keep())
+    )
+    p.run().wait_until_finish()
+    assert [value for value, _ in kept()] == [("a", 1), ("b", 1), ("c", 2), ("d", 3)]
+    assert READS == [0, 60, 120]
