@@ -115,10 +115,10 @@ def resident_mb() -> float:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def growth() -> None:
+def growth(counts: tuple[int, ...]) -> None:
     """Prints the cost an element for streams of 10^5 to 10^7."""
     print(f"{'elements':>10}  {'ns/element':>10}  {'resident MB after':>17}")
-    for count in (100_000, 1_000_000, 10_000_000):
+    for count in counts:
         start = time.process_time()
         with beam.Pipeline(options=PipelineOptions(["--no_progress"])) as p:
             build(p, count)
@@ -158,11 +158,12 @@ def main() -> None:
     """Growth, or a soak of some seconds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=0)
+    parser.add_argument("--counts", default="100000,1000000,10000000", help="lengths of the streams that are compared")
     args = parser.parse_args()
     if args.seconds:
         soak(args.seconds)
     else:
-        growth()
+        growth(tuple(int(count) for count in args.counts.split(",")))
 
 
 if __name__ == "__main__":
