@@ -152,8 +152,9 @@ class StatefulOperator(DoFnOperator, Head):
         if self._waiting is None:
             self._work(timely, keys)
             return
-        self._waiting.add(timely, keys)
-        self._in_step(self._release)
+        late = self._waiting.add(timely, keys, self._present.watermark)
+        if late is not None:
+            self._work(*late)
 
     def _timely(self, bundle: Bundle) -> Bundle:
         """The elements whose windows have not expired; the others are counted."""
