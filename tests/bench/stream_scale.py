@@ -158,7 +158,9 @@ def main() -> None:
     """Growth, or a soak of some seconds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=0)
-    parser.add_argument("--counts", default="100000,1000000,10000000", help="lengths of the streams that are compared")
+    parser.add_argument(
+        "--counts", default="100000,1000000,10000000", help="lengths of the streams that are compared"
+    )
     args = parser.parse_args()
     if args.seconds:
         soak(args.seconds)

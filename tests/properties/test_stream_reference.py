@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from properties.programs import Program as BoundedProgram
 from properties.programs import programs as bounded_programs
 from properties.stream_script import line_of, stream_of
@@ -688,6 +688,8 @@ def test_state_lives_until_the_lateness_is_over() -> None:
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(program=bounded_programs())
 def test_bounded_data_means_what_it_does_without_time(program: BoundedProgram) -> None:
+    # A fanout spreads keys at random, and what lies in between is compared too.
+    assume(all(step.op != "combine_with_fanout" for step in program.steps))
     pipeline = beam.Pipeline()
     program.build(pipeline)
     graph = pipeline.to_graph()
