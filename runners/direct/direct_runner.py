@@ -72,7 +72,7 @@ class DirectRunner(PipelineRunner):
                         direct.bundle_size,
                         registry,
                         progress,
-                        clock_for(graph),
+                        clock_for(graph, direct.clock),
                         None if direct.idle_timeout_secs is None else int(direct.idle_timeout_secs * 1e6),
                     )
                     results.append(StreamResult(execution, registry))
@@ -162,9 +162,15 @@ def ends_by_itself(graph: Graph) -> bool:
     return True
 
 
-def clock_for(graph: Graph) -> Clock:
-    """The wall clock, or one that a TestStream moves, which begins at 0."""
-    return ManualClock(runs_ahead=True) if has_test_stream(graph) else WallClock()
+def clock_for(graph: Graph, chosen: Clock | str) -> Clock:
+    """The clock of the option `--clock`; with a TestStream one that begins at 0 and that the TestStream moves."""
+    if has_test_stream(graph) or chosen == "fake":
+        return ManualClock(runs_ahead=True)
+    if not isinstance(chosen, str):
+        return chosen
+    if chosen != "wall":
+        raise ValueError(f"--clock is 'wall' or 'fake'; found {chosen!r}")
+    return WallClock()
 
 
 class DirectResult(PipelineResult):

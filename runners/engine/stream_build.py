@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -32,7 +33,9 @@ from hornbeam.runners.engine.unbounded_head import UnboundedReadHead
 from hornbeam.runners.engine.windowed_grouping import WindowedGrouping
 from hornbeam.runners.planner.firing import fires_once
 from hornbeam.runners.planner.plan import GROUPING_URNS, ROOT_URNS, Plan, Stage
-from hornbeam.transforms.window import TimestampCombiner
+from hornbeam.transforms.window import GlobalWindows, TimestampCombiner
+
+_log = logging.getLogger(__name__)
 
 #: More than any memory limit: windows of unbounded data go when they have fired, and are not put to disk before.
 UNLIMITED = 1 << 62
@@ -199,11 +202,24 @@ class StreamBuilder(StageBuilder):
             pc = step.inputs[tag]
             default = [defaults[tag]] if tag in defaults else []
             container = self._run.container(step.label)
+            self._warn_of_waiting(step.label, pc)
             view = StreamingView(
                 step.label, side, self.window_fn(pc), default, self._panes(step.label, pc), container
             )
             self._views[tag] = readers[tag] = view
         return readers
+
+    def _warn_of_waiting(self, label: str, pcollection: str) -> None:
+        """A view of the global window of a stream that only its end makes ready is hardly ever meant."""
+        found = self.graph.pcollections[pcollection]
+        is_whole = type(self.window_fn(pcollection)) is GlobalWindows
+        if is_whole and not found.is_bounded and fires_once(self.graph.windowings[found.windowing]):
+            _log.warning(
+                "The elements of step %r wait for a side input until that has ended: it is unbounded and in the global "
+                "window. Put it into windows, or let it fire with a trigger (RefreshedSideInput does that for a value "
+                "that is read again and again).",
+                label,
+            )
 
     def _panes(self, label: str, pcollection: str) -> Head | None:
         """What fires panes of a side input under a trigger of its own; None under the default one without lateness."""
