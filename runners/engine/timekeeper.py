@@ -71,7 +71,12 @@ class Timekeeper:
             return []
         families = [family for family in self.families if not family.is_event_time]
         found = [timer for key in table for family in families for timer in table.cell(key, family).pending()]
-        return sorted(found, key=_by_time)
+        return sorted(found, key=self._by_setting)
+
+    def _by_setting(self, timer: KeyedTimer) -> tuple[int, int]:
+        order = self.processing.order_of(timer)
+        assert timer.time is not None and order is not None
+        return timer.time, order
 
     @staticmethod
     def _fires_for_expiration(timer: KeyedTimer) -> None:
@@ -107,11 +112,6 @@ def place(key: object, window: object) -> str:
 def _shown(timer: KeyedTimer) -> str:
     tag = f" (tag {timer.tag!r})" if timer.tag else ""
     return f"{timer.family.name!r}{tag}"
-
-
-def _by_time(timer: KeyedTimer) -> int:
-    assert timer.time is not None
-    return timer.time
 
 
 def _by_hold(timer: KeyedTimer) -> int:
