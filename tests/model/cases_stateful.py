@@ -49,7 +49,15 @@ def a_value_is_kept_for_each_key(p):
     return p | beam.Create(PAIRS) | beam.ParDo(RunningSum())
 
 
-@case([At(("a", 1), 1, (0, 4)), At(("b", 2), 2, (0, 4)), At(("a", 4), 3, (0, 4)), At(("a", 4), 4, (4, 8)), At(("b", 5), 5, (4, 8))])  # fmt: skip
+@case(
+    [
+        At(("a", 1), 1, (0, 4)),
+        At(("b", 2), 2, (0, 4)),
+        At(("a", 4), 3, (0, 4)),
+        At(("a", 4), 4, (4, 8)),
+        At(("b", 5), 5, (4, 8)),
+    ]
+)
 def a_value_is_kept_for_each_window(p):
     return in_windows(p, 4) | beam.ParDo(RunningSum())
 
@@ -117,7 +125,12 @@ class EveryKind(beam.DoFn):
         )
 
 
-@case([At(("a", (1, 3, 4), (0, 1), 8, (4, 3, 1), (("0", 4), ("1", 3))), 9.999999, (0, 10)), At(("b", (2, 5), (0, 1), 7, (5, 2), (("0", 2), ("1", 5))), 9.999999, (0, 10))])  # fmt: skip
+@case(
+    [
+        At(("a", (1, 3, 4), (0, 1), 8, (4, 3, 1), (("0", 4), ("1", 3))), 9.999999, (0, 10)),
+        At(("b", (2, 5), (0, 1), 7, (5, 2), (("0", 2), ("1", 5))), 9.999999, (0, 10)),
+    ]
+)
 def each_kind_of_state_lasts_until_the_window_expires(p):
     return in_windows(p) | beam.ParDo(EveryKind())
 
@@ -157,12 +170,26 @@ class Flushing(beam.DoFn):
         buffer.clear()
 
 
-@case([At(("a", (1, 3)), 3.999999, (0, 4)), At(("b", (2,)), 3.999999, (0, 4)), At(("a", (4,)), 7.999999, (4, 8)), At(("b", (5,)), 7.999999, (4, 8))])  # fmt: skip
+@case(
+    [
+        At(("a", (1, 3)), 3.999999, (0, 4)),
+        At(("b", (2,)), 3.999999, (0, 4)),
+        At(("a", (4,)), 7.999999, (4, 8)),
+        At(("b", (5,)), 7.999999, (4, 8)),
+    ]
+)
 def timers_in_event_time_fire_when_the_input_has_ended(p):
     return in_windows(p, 4) | beam.ParDo(Flushing(False))
 
 
-@case([At(("a", (1, 3)), 3, (0, 4)), At(("b", (2,)), 2, (0, 4)), At(("a", (4,)), 4, (4, 8)), At(("b", (5,)), 5, (4, 8))])  # fmt: skip
+@case(
+    [
+        At(("a", (1, 3)), 3, (0, 4)),
+        At(("b", (2,)), 2, (0, 4)),
+        At(("a", (4,)), 4, (4, 8)),
+        At(("b", (5,)), 5, (4, 8)),
+    ]
+)
 def timers_on_the_clock_fire_before_their_window_expires(p):
     return in_windows(p, 4) | beam.ParDo(Flushing(True))
 
@@ -283,7 +310,14 @@ def keys_of_state_are_the_same_when_equally_encoded(p):
     return p | beam.Create(keys) | beam.ParDo(RunningSum())
 
 
-@case([At(("k", 1), 7, (5, 15)), At(("k", 1), 7, (0, 10)), At(("k", 2), 12, (10, 20)), At(("k", 3), 12, (5, 15))])  # fmt: skip
+@case(
+    [
+        At(("k", 1), 7, (5, 15)),
+        At(("k", 1), 7, (0, 10)),
+        At(("k", 2), 12, (10, 20)),
+        At(("k", 3), 12, (5, 15)),
+    ]
+)
 def an_element_is_processed_for_each_of_its_windows(p):
     stamped = in_time(p, *[(("k", 1), 7), (("k", 2), 12)])
     return stamped | beam.WindowInto(SlidingWindows(10, 5)) | beam.ParDo(RunningSum())

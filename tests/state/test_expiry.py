@@ -289,6 +289,8 @@ def ttl_stage(spec: StateSpec) -> Stage:
     return stage
 
 
+MAP = MapStateSpec("c", StrUtf8Coder(), ANY, ttl=10)
+MULTI = MultiMapStateSpec("c", StrUtf8Coder(), ANY, ttl=10)
 TTL = {
     "value": (ReadModifyWriteStateSpec("c", ANY, ttl=10), lambda c: c.write(1), lambda c: [c.read()], [None]),
     "bag": (BagStateSpec("c", ANY, ttl=10), lambda c: c.add(1), lambda c: list(c.read()), []),
@@ -296,9 +298,9 @@ TTL = {
     "combining": (CombiningValueStateSpec("c", sum, ttl=10), lambda c: c.add(1), lambda c: [c.read()], [0]),
     "list": (OrderedListStateSpec("c", ANY, ttl=10), lambda c: c.add((1, 1)), lambda c: list(c.read()), []),
     "range": (OrderedListStateSpec("c", ANY, ttl=10), lambda c: c.add((1, 1)), lambda c: list(c.read_range(0, 9)), []),
-    "map": (MapStateSpec("c", StrUtf8Coder(), ANY, ttl=10), lambda c: c.put("a", 1), lambda c: list(c.items()), []),
-    "map, one key": (MapStateSpec("c", StrUtf8Coder(), ANY, ttl=10), lambda c: c.put("a", 1), lambda c: [c.get("a")], [None]),  # noqa: E501
-    "multimap": (MultiMapStateSpec("c", StrUtf8Coder(), ANY, ttl=10), lambda c: c.add("a", 1), lambda c: list(c.items()), []),  # noqa: E501
+    "map": (MAP, lambda c: c.put("a", 1), lambda c: list(c.items()), []),
+    "map, one key": (MAP, lambda c: c.put("a", 1), lambda c: [c.get("a")], [None]),
+    "multimap": (MULTI, lambda c: c.add("a", 1), lambda c: list(c.items()), []),
 }  # fmt: skip
 
 

@@ -347,7 +347,10 @@ class Fewer(DoFn):
 @pytest.mark.parametrize(
     ("action", "message"),
     [
-        (("sum", "add", (1,)), r"a snapshot holds state 'sum', which the DoFn does not have any more \(it has 'bag'\)"),
+        (
+            ("sum", "add", (1,)),
+            r"a snapshot holds state 'sum', which the DoFn does not have any more \(it has 'bag'\)",
+        ),
         (("event", "set", (5,)), "a snapshot holds timer 'event'"),
     ],
 )

@@ -33,9 +33,7 @@ class Timed(DoFn):
     T = TimerSpec("t", TimeDomain.WATERMARK)
 
     @DoFn.requires_time_sorted_input
-    def process(
-        self, element: Any, t: Any = DoFn.TimerParam(T), stamp: Any = DoFn.TimestampParam
-    ) -> Any:
+    def process(self, element: Any, t: Any = DoFn.TimerParam(T), stamp: Any = DoFn.TimestampParam) -> Any:
         t.set(stamp + 0.5)
         yield element[1]
 
@@ -48,7 +46,10 @@ def test_elements_wait_and_come_in_order() -> None:
     stage = Stage(Numbering(), FIXED)
     assert stage.feed((("k", "c"), 7), (("k", "a"), 2), (("k", "b"), 5)) == []
     assert (stage.head.hold(), stage.head.next_watermark(), stage.head.entries()) == (2e6, 2e6 + 1, 3)
-    assert stage.head.holds()[0].reason == "an element of key 'k' in [0.0, 10.0) that waits for the watermark to pass it"
+    assert (
+        stage.head.holds()[0].reason
+        == "an element of key 'k' in [0.0, 10.0) that waits for the watermark to pass it"
+    )
     assert stage.advance(5) == [(("a", 1), 2, 0)]
     assert stage.feed((("k", "d"), 6)) == []
     assert stage.advance(5.000001) == [(("b", 2), 5, 0)]
@@ -122,7 +123,9 @@ def test_it_is_for_stateful_process_methods() -> None:
         def process(self, element: Any) -> None:
             pass
 
-    with pytest.raises(ValueError, match="Stateless.process is marked with requires_time_sorted_input, which is for"):
+    with pytest.raises(
+        ValueError, match=r"Stateless\.process is marked with requires_time_sorted_input, which is for"
+    ):
         validate_dofn(Stateless())
     with pytest.raises(ValueError, match="belongs on a DoFn's process method"):
         DoFn.requires_time_sorted_input(test_many_elements_in_disorder)

@@ -25,7 +25,7 @@ ANY = FastPrimitivesCoder()
 
 
 class Scripted(DoFn):
-    """Elements are (key, actions) with actions (timer, what, ...): sets and clears of three timers; firings are given out."""  # noqa: E501
+    """Elements are (key, actions), each (timer, what, ...): sets and clears of three timers; firings are given out."""
 
     EVENT = TimerSpec("event", TimeDomain.WATERMARK)
     OTHER = TimerSpec("other", TimeDomain.WATERMARK)
@@ -418,14 +418,17 @@ class Failing(DoFn):
             raise ValueError("broken")
 
 
+WINDOW = "window [0.0, 10.0)"
+
+
 @pytest.mark.parametrize(
     ("what", "kind", "note"),
     [
-        ("now", ValueError, "while running step 'Step' on element ('k', 'now') (timestamp Timestamp(3), window [0.0, 10.0))"),  # noqa: E501
-        ("stop", RuntimeError, "while running step 'Step' on element ('k', 'stop') (timestamp Timestamp(3), window [0.0, 10.0))"),  # noqa: E501
-        ("event", ValueError, "while running step \"Step, timer 'flush'\" on the values of key 'k' (timestamp Timestamp(7), window [0.0, 10.0))"),  # noqa: E501
-        ("clock", RuntimeError, "while running step \"Step, timer 'tick'\" on the values of key 'k' (timestamp Timestamp(1001), window [0.0, 10.0))"),  # noqa: E501
-        ("end", ValueError, "while running step 'Step, on_window_expiration' on the values of key 'k' (timestamp Timestamp(9.999999), window [0.0, 10.0))"),  # noqa: E501
+        ("now", ValueError, f"'Step' on element ('k', 'now') (timestamp Timestamp(3), {WINDOW})"),
+        ("stop", RuntimeError, f"'Step' on element ('k', 'stop') (timestamp Timestamp(3), {WINDOW})"),
+        ("event", ValueError, f"\"Step, timer 'flush'\" on the values of key 'k' (timestamp Timestamp(7), {WINDOW})"),
+        ("clock", RuntimeError, f"\"Step, timer 'tick'\" on the values of key 'k' (timestamp Timestamp(1001), {WINDOW})"),
+        ("end", ValueError, f"'Step, on_window_expiration' on the values of key 'k' (timestamp Timestamp(9.999999), {WINDOW})"),
     ],
 )  # fmt: skip
 def test_failures_name_the_step_and_what_it_worked_on(what: str, kind: Any, note: str) -> None:
@@ -434,4 +437,4 @@ def test_failures_name_the_step_and_what_it_worked_on(what: str, kind: Any, note
         stage.feed((("j", 0), 2), (("k", what), 3), (("l", 0), 4))
         stage.advance(9, 9)
         stage.end()
-    assert caught.value.__notes__ == [note]
+    assert caught.value.__notes__ == [f"while running step {note}"]
