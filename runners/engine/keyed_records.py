@@ -27,7 +27,6 @@ Record = tuple[Any, ...]
 Place = tuple["WindowTable", Any]
 
 _first = itemgetter(0)
-_PAIR = ({tuple}, {2})
 
 
 @attrs.frozen
@@ -148,7 +147,7 @@ class KeyedRecords:
 def table_keys(label: str, bundle: Bundle, encode: Callable[[Any], bytes]) -> list[Any]:
     """The keys of a bundle's pairs as tables hold them. TypeError when an element is no pair."""
     values = bundle.values
-    if (set(map(type, values)), set(map(len, values)) if type(values[0]) is tuple else None) != _PAIR:
+    if set(map(type, values)) != {tuple} or set(map(len, values)) != {2}:
         for value in values:
             if not (isinstance(value, (tuple, list)) and len(value) == 2):
                 raise _not_a_pair(label, value)
@@ -165,7 +164,7 @@ def table_keys(label: str, bundle: Bundle, encode: Callable[[Any], bytes]) -> li
 def _not_a_pair(label: str, value: Any) -> TypeError:
     error = TypeError(
         f"{label!r} has state or timers, which belong to keys, and needs (key, value) pairs; it got {short_repr(value)}, "
-        f"a {type(value).__name__}. Add beam.Map(lambda x: (key, x)) before it."
+        f"of type {type(value).__name__}. Add beam.Map(lambda x: (key, x)) before it."
     )
     add_failure(error, Failure(label, short_repr(value)))
     return error

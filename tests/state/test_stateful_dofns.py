@@ -67,7 +67,7 @@ def test_windows_that_merge_are_refused_when_the_pipeline_is_built() -> None:
 
 def test_elements_that_are_no_pairs_are_refused() -> None:
     mixed = beam.FlatMap(lambda _: [("a", 1), 3]).with_output_types(Any)
-    message = r"'ParDo\(Ending\)' has state or timers.*needs \(key, value\) pairs; it got 3, a int"
+    message = r"'ParDo\(Ending\)' has state or timers.*needs \(key, value\) pairs; it got 3, of type int"
     with pytest.raises(TypeError, match=message), TestPipeline() as p:
         p | beam.Impulse() | mixed | beam.ParDo(Ending())
 
