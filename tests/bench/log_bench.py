@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import attrs
+from tests.storage_log.sparse_log import TOPIC, make_sparse_log
 
 from hornbeam.storage.log import Consumer, Delivery, Log, Producer
 from hornbeam.storage.log.record_batch import encode
@@ -377,6 +378,39 @@ def opening(scale: float) -> list[LogFigure]:
     ]
 
 
+def at_size(scale: float) -> list[LogFigure]:
+    """100 GiB in sparse files (holes for record bodies), and 10,000 partitions: opened, and read at the end."""
+    size = int((100 << 30) * scale)
+    directory = tempfile.mkdtemp(prefix="log-bench-", dir=os.environ.get("HORNBEAM_BENCH_DIR", os.getcwd()))
+    try:
+        end = make_sparse_log(os.path.join(directory, "big"), size, batch_bytes=16 << 20)
+        start = time.perf_counter()
+        with Log(os.path.join(directory, "big")) as log:
+            consumer = Consumer(log, TOPIC)
+            assert log.partition(TOPIC, 0).end_offset == end
+            opened = time.perf_counter() - start
+            consumer.seek(TOPIC, 0, end - 1)
+            assert consumer.poll(max_records=1)[0].offset == end - 1
+            last = time.perf_counter() - start - opened
+        partitions = max(int(10_000 * scale), 100)
+        with Log(os.path.join(directory, "wide")) as log:
+            log.create_topic("t", partitions)
+            start = time.perf_counter()
+            with Log(os.path.join(directory, "wide")) as again:
+                assert sum(p.end_offset for p in again.topic("t").partitions()) == 0
+                wide = time.perf_counter() - start
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+    figures = {
+        f"opening a log of {size / 2**30:.0f} GiB, sparse": opened,
+        "  and reading its last record (16 MiB)": last,
+        f"end offsets of {partitions:,} partitions": wide,
+    }
+    return [
+        LogFigure(name, "s", seconds, 0.0, 1.0, lower_is_better=True) for name, seconds in figures.items()
+    ]
+
+
 def encoding(scale: float) -> list[LogFigure]:
     """Encoding alone, for comparison."""
     values = batch_values()
@@ -404,6 +438,7 @@ CASES: dict[str, Callable[[float], list[LogFigure]]] = {
     "group_commit": group_commit,
     "latency": latency,
     "opening": opening,
+    "at_size": at_size,
 }
 
 

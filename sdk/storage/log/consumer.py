@@ -136,9 +136,9 @@ class Consumer:
             for batch in self.poll_batches(timeout_s):
                 place = (batch.topic, batch.partition)
                 self._pending.append((place, batch.records()))
-            self._fix_positions()
         else:
             self._start_poll()
+        touched = {place for place, _ in self._pending}
         taken: list[Record] = []
         while self._pending and len(taken) < max_records:
             place, records = self._pending[0]
@@ -149,7 +149,7 @@ class Consumer:
             else:
                 taken += records[:room]
                 self._pending[0] = (place, records[room:])
-        self._fix_positions()
+        self._fix_positions(touched)
         return taken
 
     def poll_batches(self, timeout_s: float = 0.0, max_bytes: int | None = None) -> list[RecordBatch]:
@@ -196,7 +196,7 @@ class Consumer:
                 if not batches:
                     return
                 self._pending.extend(((batch.topic, batch.partition), batch.records()) for batch in batches)
-                self._fix_positions()
+                self._fix_positions({place for place, _ in self._pending})
             _, records = self._pending.popleft()
             self._rest = records
             for record in records:
@@ -344,12 +344,11 @@ class Consumer:
                 return records[0].offset
         return self._readers[place].offset
 
-    def _fix_positions(self) -> None:
-        waiting: dict[Place, int] = {}
-        for place, records in self._pending:
-            waiting.setdefault(place, records[0].offset)
-        for place, reader in self._readers.items():
-            self._positions[place] = waiting.get(place, reader.offset)
+    def _fix_positions(self, places: Iterable[Place]) -> None:
+        """Positions of the partitions of which records are waiting, or were until now."""
+        for place in places:
+            if place in self._readers:
+                self._positions[place] = self._after(place)
 
     def _fetch(self, max_bytes: int) -> list[RecordBatch]:
         for _ in range(len(self._turn)):

@@ -7,6 +7,7 @@ partition's segment list.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -45,6 +46,13 @@ class OpenFiles:
         """Let go of a file that was replaced, removed or failed."""
         with self._lock:
             for key in [key for key in self._handles if key[0] == path]:
+                del self._handles[key]
+
+    def discard_under(self, directory: str) -> None:
+        """Let go of all files of a directory."""
+        prefix = directory + os.sep
+        with self._lock:
+            for key in [key for key in self._handles if key[0].startswith(prefix)]:
                 del self._handles[key]
 
     def clear(self) -> None:

@@ -38,7 +38,7 @@ def recover(partition: Partition) -> None:
     suspect = bool(words[words_of.SUSPECT])
     words[words_of.SESSION] = 0
     words[words_of.BUSY] = os.getpid()
-    partition.open_files.clear()
+    partition.open_files.discard_under(partition.directory)
     if words[words_of.GENERATION] > 1 << 48:
         words[words_of.GENERATION] = 0
     words[words_of.GENERATION] = (words[words_of.GENERATION] | 1) + 1
@@ -88,7 +88,7 @@ def rewrite_suspect(partition: Partition) -> None:
         words[words_of.SUSPECT] = 0
         return
     words[words_of.BUSY] = os.getpid()
-    partition.open_files.clear()
+    partition.open_files.discard_under(partition.directory)
     source = view.handle(view.index.base_offset)
     path = segment_path(partition.directory, base)
     head = SegmentHead.new(base, partition.clock())
@@ -116,7 +116,7 @@ def rewrite_suspect(partition: Partition) -> None:
         target.sync()
     files.rename(temporary, path)
     files.sync_dir(partition.directory)
-    partition.open_files.clear()
+    partition.open_files.discard_under(partition.directory)
     words[words_of.SUSPECT] = 0
     words.set_flushed(base)
     recover(partition)
