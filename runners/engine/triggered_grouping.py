@@ -23,7 +23,7 @@ from hornbeam.graph.model import WindowingStrategy
 from hornbeam.metrics.execution import MetricsContainer, set_current
 from hornbeam.metrics.metricbase import MetricName
 from hornbeam.runners.engine.bundle import Bundle
-from hornbeam.runners.engine.failures import note_failure, raised_at_key, short_repr
+from hornbeam.runners.engine.failures import naming, note_failure, raised_at_key, short_repr
 from hornbeam.runners.engine.head import BEGINNING_OF_TIME, DELETED, END_OF_TIME, Head, Hold
 from hornbeam.runners.engine.keyed_windows import KeyedWindow, OpenWindow, output_times
 from hornbeam.runners.engine.keys import user_key
@@ -96,6 +96,14 @@ class TriggeredGrouping(Head):
         self._changed: dict[Any, None] | None = None
         #: Whether anything must be brought up to date for each key that was touched, and not only for its window.
         self._follows_keys = self._machine.waits or self._times.looks_at_elements
+
+    def setup(self) -> None:
+        with naming(f"{self.label}, setup"):
+            self._folding.setup()
+
+    def teardown(self) -> None:
+        with naming(f"{self.label}, teardown"):
+            self._folding.teardown()
 
     # Elements
 

@@ -6,6 +6,7 @@ import pytest
 
 import hornbeam as beam
 from hornbeam.coders.coder import DeterminismError
+from hornbeam.graph import serialize
 from hornbeam.options.pipeline_options import PipelineOptions
 from hornbeam.pvalue import PBegin
 from hornbeam.transforms.trigger import (
@@ -23,7 +24,7 @@ from hornbeam.transforms.window import (
     SlidingWindows,
     TimestampCombiner,
 )
-from hornbeam.transforms.windowing import Windowing, windowing_from_graph
+from hornbeam.transforms.windowing import ClosingBehavior, OnTimeBehavior, Windowing, windowing_from_graph
 from hornbeam.typehints.decorators import TypeCheckError
 
 
@@ -264,3 +265,75 @@ def test_reified_windows_and_assigned_windows_as_dofns():
     )
     ((key, value),) = [("a", 3)] | pairs
     assert (key, value.value, value.timestamp, len(value.windows)) == ("a", 3, 3, 1)
+
+
+# Options of ours: what is dropped, and panes without elements
+
+
+def test_a_late_output_is_windowed_and_typed_as_the_input_is():
+    p = beam.Pipeline()
+    pairs = p | beam.Create([("a", 1)]) | beam.WindowInto(FixedWindows(10), allowed_lateness=5)
+    result = pairs | "Group" >> beam.GroupByKey(late_tag="dropped")
+    grouped, late = result
+    assert (result.grouped, result.dropped, result["grouped"]) == (grouped, late, grouped)
+    assert late.windowing == pairs.windowing
+    assert late.element_type == pairs.element_type
+    with pytest.raises(AttributeError, match="'grouped', 'dropped'"):
+        _ = result.late
+
+
+@pytest.mark.parametrize(
+    "grouping",
+    [beam.GroupByKey("late"), beam.CombinePerKey(sum).with_late_output("late")],
+    ids=["group", "sum"],
+)
+def test_a_late_output_is_in_the_graph_and_in_its_json(grouping):
+    p = beam.Pipeline()
+    p | beam.Create([("a", 1)]) | "Group" >> grouping
+    graph = p.to_graph()
+    assert serialize.from_json(serialize.to_json(graph)) == graph
+    (step,) = [t for t in graph.transforms.values() if t.label == "Group"]
+    assert step.spec["late_tag"] == "late"
+    assert list(step.outputs) == ["out", "late"]
+
+
+@pytest.mark.parametrize(
+    ("tag", "error"), [(3, TypeError), ("", ValueError), ("out", ValueError), ("grouped", ValueError)]
+)
+def test_a_late_tag_that_cannot_be_one(tag, error):
+    with pytest.raises(error, match="The tag of the late output must be"):
+        beam.GroupByKey(late_tag=tag)
+
+
+def test_a_combine_without_late_output_stays_as_it_was():
+    plain = beam.CombinePerKey(sum)
+    assert plain.with_late_output("late").late_tag == "late"
+    assert plain.late_tag is None
+
+
+def test_behaviors_go_through_the_graph_and_through_groupings():
+    p = beam.Pipeline()
+    windows = beam.WindowInto(
+        FixedWindows(10),
+        trigger=Repeatedly(AfterCount(3)),
+        accumulation_mode=AccumulationMode.DISCARDING,
+        on_time_behavior=OnTimeBehavior.FIRE_IF_NON_EMPTY,
+        closing_behavior="EMIT_ALWAYS",
+    )
+    grouped = p | beam.Create([("a", 1)]) | windows | beam.GroupByKey()
+    windowing = grouped.windowing
+    assert windowing.triggerfn == Repeatedly(AfterCount(1))
+    assert windowing.on_time_behavior is OnTimeBehavior.FIRE_IF_NON_EMPTY
+    assert windowing.closing_behavior is ClosingBehavior.EMIT_ALWAYS
+    assert windowing_from_graph(windowing.to_graph()) == windowing
+    assert "FIRE_IF_NON_EMPTY, EMIT_ALWAYS" in repr(windowing)
+    assert windowing != Windowing(FixedWindows(10), Repeatedly(AfterCount(1)), AccumulationMode.DISCARDING)
+    assert beam.WindowInto(windowing).windowing == windowing
+    again = beam.WindowInto(windowing, closing_behavior="EMIT_IF_NONEMPTY").windowing
+    assert again.closing_behavior is ClosingBehavior.EMIT_IF_NONEMPTY
+    assert not Windowing(GlobalWindows(), closing_behavior="EMIT_ALWAYS").is_default()
+
+
+def test_a_behavior_that_nobody_knows():
+    with pytest.raises(ValueError, match="on_time_behavior must be OnTimeBehavior.FIRE_ALWAYS or"):
+        beam.WindowInto(FixedWindows(10), on_time_behavior="SOMETIMES")

@@ -15,6 +15,7 @@ from model import (  # noqa: F401 (importing a module of cases adds them to the 
     cases_stateful,
     cases_stream_sides,
     cases_streams,
+    cases_triggers,
     cases_windows,
 )
 from model.table import TABLE, check
