@@ -12,7 +12,7 @@ from model import (  # noqa: F401 (importing a module of cases adds them to the 
     cases_side_inputs,
     cases_sources,
     cases_state,
-    cases_stateful,
+    cases_state_bounded,
     cases_stream_sides,
     cases_streams,
     cases_triggers,
