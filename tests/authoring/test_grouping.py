@@ -335,5 +335,5 @@ def test_behaviors_go_through_the_graph_and_through_groupings():
 
 
 def test_a_behavior_that_nobody_knows():
-    with pytest.raises(ValueError, match="on_time_behavior must be OnTimeBehavior.FIRE_ALWAYS or"):
+    with pytest.raises(ValueError, match=r"on_time_behavior must be OnTimeBehavior\.FIRE_ALWAYS or"):
         beam.WindowInto(FixedWindows(10), on_time_behavior="SOMETIMES")

@@ -66,12 +66,12 @@ def test_elements_of_one_time_come_in_the_order_in_which_they_were_given() -> No
     assert [value for (value, _), _, _ in stage.end()] == list(range(9))
 
 
-def test_late_elements_come_at_once_and_those_of_expired_windows_not_at_all() -> None:
+def test_late_elements_come_at_once_as_they_came_and_those_of_expired_windows_not_at_all() -> None:
     stage = Stage(Numbering(), FIXED, lateness=5)
     stage.advance(12)
     assert stage.feed((("k", "late"), 8), (("k", "waits"), 13), (("k", "later"), 3)) == [
-        (("later", 1), 3, 0),
-        (("late", 2), 8, 0),
+        (("late", 1), 8, 0),
+        (("later", 2), 3, 0),
     ]
     assert stage.advance(15) == [(("waits", 1), 13, 10)]
     assert stage.feed((("k", "too late"), 8)) == []
