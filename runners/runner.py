@@ -28,6 +28,7 @@ _KNOWN = {
     "bundlebaseddirectrunner": _DIRECT,
     "switchingdirectrunner": _DIRECT,
     "testdirectrunner": _DIRECT,
+    "multiprocessrunner": "hornbeam.runners.multiprocess.multiprocess_runner.MultiProcessRunner",
     "prismrunner": _DIRECT,
     "interactiverunner": _DIRECT,
 }
@@ -139,7 +140,7 @@ def _load(name: str) -> Any:
             f"Unknown runner {name!r}: it hands pipelines to another engine, which this version of hornbeam cannot do "
             "yet. Use DirectRunner."
         )
-    known = sorted({"DirectRunner", *entries})
+    known = sorted({"DirectRunner", "MultiProcessRunner", *entries})
     close = difflib.get_close_matches(name, known, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     raise ValueError(

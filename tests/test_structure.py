@@ -62,6 +62,14 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "runners.planner": (*FOUNDATION, "transforms"),
     "runners.engine": (*FOUNDATION, "pvalue", "transforms", "runners.planner"),
     "runners.direct": (*FOUNDATION, "transforms", "runners.planner", "runners.engine", "runners.runner"),
+    "runners.multiprocess": (
+        *FOUNDATION,
+        "transforms",
+        "runners.planner",
+        "runners.engine",
+        "runners.direct",
+        "runners.runner",
+    ),
 }
 
 

@@ -181,6 +181,12 @@ class FusedOperator(Operator):
             frame = frame.f_back
         return self._operators[0].container
 
+    def label_at(self, frame: types.FrameType) -> str | None:
+        """The label of the step whose function a frame of the loop is calling; None for any other frame."""
+        if frame.f_code is not self._code:
+            return None
+        return self._operators[self._lines.get(frame.f_lineno, 0)].label
+
     # The loop
 
     def _compile(self) -> Callable[[list[Any], list[Any]], None]:

@@ -7,12 +7,14 @@ was deferred to. In a stream `splittable_head` does it in turns. (Splittable DoF
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
 from hornbeam.error import NotSupportedError
+from hornbeam.metrics.execution import set_current
 from hornbeam.runners.engine.bundle import CHUNK, Bundle
 from hornbeam.runners.engine.dofn_operator import DoFnOperator
 from hornbeam.runners.engine.element_operators import iterable_result
@@ -30,6 +32,8 @@ class RestrictionTrackerView:
 
     def __init__(self, tracker: Any) -> None:
         self._tracker = tracker
+        #: Trackers need not be safe for threads, and a runner may ask for a split from another one.
+        self._lock = threading.Lock()
         #: What is left for a later call, and the processing time for it.
         self.residual: Any = None
         self.has_residual = False
@@ -43,7 +47,8 @@ class RestrictionTrackerView:
 
     def try_claim(self, position: Any) -> bool:
         """Claims a position; False means that process must return."""
-        claimed: bool = self._tracker.try_claim(position)
+        with self._lock:
+            claimed: bool = self._tracker.try_claim(position)
         return claimed
 
     def defer_remainder(self, deferred_time: Duration | Timestamp | None = None) -> None:
@@ -56,6 +61,12 @@ class RestrictionTrackerView:
             self.is_deferred = True
             self.resume_micros = resume
 
+    def try_split(self, fraction_of_remainder: float) -> Any:
+        """The restriction that is given up, or None; process ends before it. On any thread."""
+        with self._lock:
+            split = self._tracker.try_split(fraction_of_remainder)
+        return None if split is None else split[1]
+
     def is_bounded(self) -> bool:
         """Whether the restriction has an end."""
         bounded: bool = self._tracker.is_bounded()
@@ -63,7 +74,8 @@ class RestrictionTrackerView:
 
     def _split(self) -> bool:
         """Keeps what is not claimed as the residual; False when the tracker does not let go of it."""
-        split = self._tracker.try_split(0)
+        with self._lock:
+            split = self._tracker.try_split(0)
         if split is None:
             return False
         _, self.residual = split
@@ -99,6 +111,8 @@ class SplittableCalls(DoFnOperator):
         self._estimators = signature.watermark_estimator_provider
         self._tracker_names = [p.name for p in signature.process.of_kind("restriction")]
         self._estimator_names = [p.name for p in signature.process.of_kind("watermark_estimator")]
+        #: What is being worked on, for `try_split`: the element, and the tracker's view.
+        self._at: tuple[Bundle, RestrictionTrackerView] | None = None
 
     def _initial_state(self, element: Any, restriction: Any) -> Any:
         """The state that a restriction's watermark estimator begins with."""
@@ -133,6 +147,25 @@ class SplittableOperator(SplittableCalls):
                 note_failure(error, self.label, bundle, index)
                 raise
 
+    def resume(self, one: Bundle, restriction: Any) -> None:
+        """Works on a restriction of the bundle's one element that was given up elsewhere."""
+        previous = set_current(self.container)
+        try:
+            self._work(one, restriction)
+        except BaseException as error:
+            note_failure(error, self.label, one, 0)
+            raise
+        finally:
+            set_current(previous)
+
+    def try_split(self, fraction_of_remainder: float) -> tuple[Bundle, Any] | None:
+        """Gives up a part of what is being worked on: the element and the restriction. On any thread."""
+        at = self._at
+        if at is None:
+            return None
+        residual = at[1].try_split(fraction_of_remainder)
+        return None if residual is None else (at[0], residual)
+
     def _work(self, one: Bundle, restriction: Any) -> None:
         """Calls process for a restriction, and again for what it leaves."""
         element = one.values[0]
@@ -147,8 +180,10 @@ class SplittableOperator(SplittableCalls):
             view = RestrictionTrackerView(tracker)
             estimator = self._estimator(state)
             iterator = self._outputs_of(one, view, estimator)
+            self._at = one, view
             while values := list(islice(iterator, CHUNK)):
                 self.outputs.send(one.repeat(values, [len(values)]))
+            self._at = None
             tracker.check_done()
             if not view.has_residual:
                 return

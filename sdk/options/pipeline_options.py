@@ -14,6 +14,7 @@ from hornbeam.options.cloud_options import (
     SparkRunnerOptions,
 )
 from hornbeam.options.direct_options import DirectOptions
+from hornbeam.options.multiprocess_options import MultiProcessOptions
 from hornbeam.options.standard_options import (
     DebugOptions,
     ProfilingOptions,
@@ -33,6 +34,7 @@ __all__ = [
     "FlinkRunnerOptions",
     "GoogleCloudOptions",
     "HadoopFileSystemOptions",
+    "MultiProcessOptions",
     "PipelineOptions",
     "PortableOptions",
     "PrismRunnerOptions",

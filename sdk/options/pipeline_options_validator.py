@@ -9,6 +9,7 @@ from hornbeam.options.pipeline_options import (
     DebugOptions,
     GoogleCloudOptions,
     HadoopFileSystemOptions,
+    MultiProcessOptions,
     PipelineOptions,
     ProfilingOptions,
     SetupOptions,
@@ -32,6 +33,7 @@ class PipelineOptionsValidator:
         SetupOptions,
         TypeOptions,
         WorkerOptions,
+        MultiProcessOptions,
         ProfilingOptions,
         TestOptions,
     )

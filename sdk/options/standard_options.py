@@ -41,6 +41,7 @@ class StandardOptions(PipelineOptions):
         "hornbeam.runners.direct.direct_runner.FnApiRunner",
         "hornbeam.runners.direct.direct_runner.SwitchingDirectRunner",
         "hornbeam.runners.direct.direct_runner.TestDirectRunner",
+        "hornbeam.runners.multiprocess.multiprocess_runner.MultiProcessRunner",
     )
 
     KNOWN_RUNNER_NAMES: tuple[str, ...] = tuple(path.rpartition(".")[2] for path in ALL_KNOWN_RUNNERS)

@@ -31,6 +31,28 @@ class run_scope:
                 _log.warning("Something could not be tidied up after a run", exc_info=True)
 
 
+class forwarding_scope:
+    """`with forwarding_scope(send):` hands every callback of this thread on: the run it is for ends in another process."""
+
+    def __init__(self, send: Callable[[Callable[[], None]], None]) -> None:
+        self._send = send
+
+    def __enter__(self) -> None:
+        self._token = _callbacks.set(_Forwarding(self._send))
+
+    def __exit__(self, *raised: object) -> None:
+        _callbacks.reset(self._token)
+
+
+class _Forwarding(list[Callable[[], None]]):
+    def __init__(self, send: Callable[[Callable[[], None]], None]) -> None:
+        super().__init__()
+        self._send = send
+
+    def append(self, callback: Callable[[], None]) -> None:
+        self._send(callback)
+
+
 def at_run_end(callback: Callable[[], None]) -> bool:
     """Have the callback called when the run ends; False, and never called, where there is no scope."""
     callbacks = _callbacks.get()

@@ -1,0 +1,153 @@
+"""The fork server: a process without threads or user code, from which workers are forked, warm.
+
+It is started as a new interpreter (so it is safe however many threads the program has, and never runs the program's main
+module), loads the engine once, and then forks a worker in a few milliseconds for each request. It holds no state of runs but
+the folders that they write to. When the program that started it has gone, however it went, it kills the workers, removes
+the folders and goes too.
+
+    program ── socket: one line of JSON, two file descriptors (connection, status) ──► server ── fork ──► worker
+    program ◄── socket: process id                    program ◄── status pipe: the wait status, once the worker has ended
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import struct
+import sys
+import traceback
+import types
+from typing import NoReturn
+
+from multiprocess.connection import Connection
+
+from hornbeam.runners.multiprocess.channel import MessageChannel
+from hornbeam.runners.multiprocess.worker import run_worker
+
+STATUS = struct.Struct("<i")
+PROCESS_ID = struct.Struct("<q")
+_LINE_MAX = 1 << 16
+_PR_SET_PDEATHSIG = 1
+
+
+def serve(descriptor: int) -> NoReturn:
+    """The life of the server; `descriptor` is its end of the socket."""
+    sys.modules["__main__"] = types.ModuleType("__main__")  # user code's main module is in another process
+    with socket.socket(fileno=descriptor) as requests:
+        server = _Server(requests)
+        gc.collect()
+        gc.freeze()  # what is here is shared by all workers, as long as no collector touches it
+        server.run()
+    os._exit(0)
+
+
+class _Server:
+    def __init__(self, requests: socket.socket) -> None:
+        self._requests = requests
+        self._status_of: dict[int, int] = {}
+        self._folders: set[str] = set()
+        self._wake, wake_up = os.pipe()
+        os.set_blocking(wake_up, False)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wake_up, warn_on_full_buffer=False)
+
+    def run(self) -> None:
+        while True:
+            ready, _, _ = select.select([self._requests, self._wake], [], [])
+            if self._wake in ready:
+                os.read(self._wake, 4096)
+                self._reap()
+            if self._requests in ready:
+                try:
+                    data, descriptors, _, _ = socket.recv_fds(self._requests, _LINE_MAX, 2)
+                except OSError:
+                    data, descriptors = b"", []
+                if not data:
+                    self._end()
+                    return
+                self._answer(json.loads(data), descriptors)
+
+    def _answer(self, request: dict[str, str], descriptors: list[int]) -> None:
+        if "forget" in request:
+            self._folders.discard(request["forget"])
+            answer = 0
+        else:
+            self._folders.add(request["folder"])
+            answer = self._fork(int(request["worker"]), request["folder"], *descriptors)
+        try:
+            self._requests.sendall(PROCESS_ID.pack(answer))
+        except OSError:
+            pass  # the program has gone; the next receive says so too
+
+    def _fork(self, number: int, folder: str, connection: int, status: int) -> int:
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            self._become_worker(parent, number, folder, connection, status)
+        os.close(connection)
+        self._status_of[pid] = status
+        return pid
+
+    def _become_worker(self, parent: int, number: int, folder: str, connection: int, status: int) -> NoReturn:
+        code = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            _die_with(parent)
+            self._requests.close()
+            for descriptor in (self._wake, status, *self._status_of.values()):
+                os.close(descriptor)
+            run_worker(number, MessageChannel(Connection(connection)), folder)
+            code = 0
+        except SystemExit as error:
+            code = error.code if isinstance(error.code, int) else 1
+        except BaseException:
+            sys.stderr = sys.__stderr__
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+
+    def _reap(self) -> None:
+        while self._status_of:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            descriptor = self._status_of.pop(pid, None)
+            if descriptor is not None:
+                try:
+                    os.write(descriptor, STATUS.pack(status))
+                except OSError:
+                    pass  # nobody wants to know
+                os.close(descriptor)
+
+    def _end(self) -> None:
+        for pid in self._status_of:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        for pid in self._status_of:
+            try:
+                os.waitpid(pid, 0)
+            except ChildProcessError:
+                continue
+        for folder in self._folders:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _die_with(parent: int) -> None:
+    """Has the kernel end this process when the server ends, also while code that holds the interpreter's lock hangs."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)

@@ -1,0 +1,67 @@
+"""What a worker knows of the run: written once by the coordinator, read by every worker when it starts."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from hornbeam.runners.planner.plan import Plan
+
+
+@attrs.frozen
+class Job:
+    """A run, as its workers see it."""
+
+    plan: Plan
+    options: Mapping[str, Any]
+    folder: str
+    bundle_size: int
+    #: What each worker may hold, of --memory_limit.
+    worker_bytes_max: int
+    workers_max: int
+    partitions: int
+    compression: str = ""
+
+
+@attrs.frozen
+class Environment:
+    """What of the coordinator's process user code may look at."""
+
+    variables: Mapping[str, str]
+    directory: str
+    search_path: tuple[str, ...]
+    arguments: tuple[str, ...]
+    log_levels: Mapping[str, int]
+
+    @classmethod
+    def here(cls) -> Environment:
+        """This process's."""
+        levels = {"": logging.getLogger().level}
+        for name, logger in list(logging.Logger.manager.loggerDict.items()):
+            if isinstance(logger, logging.Logger) and logger.level:
+                levels[name] = logger.level
+        try:
+            directory = os.getcwd()
+        except FileNotFoundError:
+            directory = ""
+        arguments = tuple(getattr(sys, "argv", ()))
+        return cls(dict(os.environ), directory, tuple(sys.path), arguments, levels)
+
+    def apply(self) -> None:
+        """Makes this process look like it."""
+        os.environ.clear()
+        os.environ.update(self.variables)
+        if self.directory:
+            try:
+                os.chdir(self.directory)
+            except OSError:
+                pass  # it has gone since; relative paths will say so
+        sys.path[:] = self.search_path
+        sys.argv[:] = self.arguments
+        for name, level in self.log_levels.items():
+            logging.getLogger(name).setLevel(level)

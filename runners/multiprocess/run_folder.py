@@ -1,0 +1,90 @@
+"""The folder of a run's exchange files, with a lock that says whether its owner lives.
+
+The lock is the kernel's (flock), so it is free the moment its owner has died. Whoever makes a new folder removes those beside
+it whose owners have gone.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import tempfile
+from typing import Any
+
+from hornbeam.runners.multiprocess.workers import server
+
+PREFIX = "hornbeam-run-"
+_LOCK = "owner"
+
+
+class RunFolder:
+    """A new folder under `parent` (the machine's temporary folder without one), removed by `close`."""
+
+    def __init__(self, parent: str | None = None) -> None:
+        place = parent or tempfile.gettempdir()
+        remove_abandoned(place)
+        try:
+            self.path = tempfile.mkdtemp(prefix=PREFIX, dir=place)
+            # The file appears under its name once it is locked, or another start might take the folder for abandoned.
+            unnamed = os.path.join(self.path, f".{_LOCK}")
+            self._lock: Any = open(unnamed, "wb")
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.rename(unnamed, os.path.join(self.path, _LOCK))
+        except OSError as error:
+            raise type(error)(
+                error.errno,
+                f"{error.strerror}: no folder for exchange files can be made there. Choose another place with the "
+                "option --temp_dir",
+                place,
+            ) from None
+
+    def bytes_used(self) -> int:
+        """The size of all files in it."""
+        total = 0
+        for folder, _, files in os.walk(self.path):
+            for name in files:
+                try:
+                    total += os.stat(os.path.join(folder, name)).st_size
+                except OSError:
+                    continue  # removed meanwhile
+        return total
+
+    def close(self) -> None:
+        """Removes the folder with all that is in it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        self._lock.close()
+        server.forget(self.path)
+
+
+def remove_abandoned(place: str) -> list[str]:
+    """Removes the folders of runs whose owners have died, and gives their paths."""
+    removed = []
+    try:
+        names = os.listdir(place)
+    except OSError:
+        return []
+    for name in names:
+        path = os.path.join(place, name)
+        if not name.startswith(PREFIX):
+            continue
+        if _is_abandoned(path):
+            shutil.rmtree(path, ignore_errors=True)
+            removed.append(path)
+    return removed
+
+
+def _is_abandoned(path: str) -> bool:
+    """Whether nobody holds the folder's lock. One without a lock file is being made, or is somebody else's."""
+    try:
+        with open(os.path.join(path, _LOCK), "rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno in (errno.EACCES, errno.EAGAIN):
+                    return False
+                raise
+            return True
+    except OSError:
+        return False
