@@ -61,6 +61,7 @@ _CAREFUL_AFTER = 2
 _SPLIT_AFTER_SECONDS = 0.015
 #: A task that had nothing to give is asked again after this long, and after twice as long each time.
 _SPLIT_AGAIN_SECONDS = (0.02, 1.0)
+_STILLBORN_MAX = 5
 _REPORT_HUNG_SECONDS = 300.0
 _STACKS_SECONDS = 1.0
 _GRACE_SECONDS = 5.0
@@ -118,6 +119,8 @@ class Coordinator:
         self.book = TaskBook(job.plan, scaling.most, job.worker_bytes_max)
         self._seats: dict[int, Seat] = {}
         self._numbers = 0
+        #: Workers that have ended before they were ready, one after the other.
+        self._stillborn = 0
 
     def run(self) -> None:
         """Runs all stages; raises what user code raised. All workers have gone when it returns."""
@@ -142,6 +145,11 @@ class Coordinator:
 
     def _hire(self) -> None:
         self._numbers += 1
+        self._stillborn += 1
+        if self._stillborn > _STILLBORN_MAX * self._scaling.most:
+            raise RunnerError(
+                f"{self._stillborn - 1} worker processes have ended before they were ready; standard error says why"
+            )
         process = server.fork(self._numbers, self._folder.path)
         self._seats[process.number] = Seat(process, idle_since=time.monotonic())
 
@@ -205,7 +213,8 @@ class Coordinator:
         for connection in wait(list(by_connection), self._seconds_to_wait()):
             seat = by_connection[connection]
             if seat.process.number in self._seats:
-                self._hear(seat, ended=connection is seat.process.sentinel)
+                at_end = connection is seat.process.sentinel and seat.process.ended() is not None
+                self._hear(seat, at_end)
 
     def _seconds_to_wait(self) -> float:
         """Until there is something to ask or to look at."""
@@ -246,7 +255,9 @@ class Coordinator:
             emit_record(message)
         elif isinstance(message, AtRunEnd):
             at_run_end(cloudpickle.loads(message.callback))
-        elif not isinstance(message, Ready):
+        elif isinstance(message, Ready):
+            self._stillborn = 0
+        else:
             raise RunnerError(f"a worker sent {message!r}, which nobody expects")
 
     def _done(self, seat: Seat, done: Done) -> None:
@@ -477,7 +488,7 @@ class Coordinator:
         error: BaseException | None = None
         for connection in wait(list(by_connection), seconds):
             seat = by_connection[connection]
-            ended = connection is seat.process.sentinel
+            ended = connection is seat.process.sentinel and seat.process.ended() is not None
             try:
                 while seat.process.channel.has_message():
                     message = seat.process.channel.receive()

@@ -5,8 +5,8 @@ module), loads the engine once, and then forks a worker in a few milliseconds fo
 the folders that they write to. When the program that started it has gone, however it went, it kills the workers, removes
 the folders and goes too.
 
-    program ── socket: one line of JSON, two file descriptors (connection, status) ──► server ── fork ──► worker
-    program ◄── socket: process id                    program ◄── status pipe: the wait status, once the worker has ended
+    program ── socket: a line of JSON, two file descriptors (connection, status pipe) ──► server ── fork ──► worker
+    program ◄── status pipe: the process id (8 bytes), and the wait status (4 bytes) once the worker has ended
 """
 
 from __future__ import annotations
@@ -52,6 +52,8 @@ class _Server:
         self._requests = requests
         self._status_of: dict[int, int] = {}
         self._folders: set[str] = set()
+        self._descriptors: list[int] = []
+        self._rest = b""
         self._wake, wake_up = os.pipe()
         os.set_blocking(wake_up, False)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -72,28 +74,27 @@ class _Server:
                 if not data:
                     self._end()
                     return
-                self._answer(json.loads(data), descriptors)
+                self._descriptors += descriptors
+                *lines, self._rest = (self._rest + data).split(b"\n")
+                for line in lines:
+                    self._answer(json.loads(line))
 
-    def _answer(self, request: dict[str, str], descriptors: list[int]) -> None:
+    def _answer(self, request: dict[str, str]) -> None:
         if "forget" in request:
             self._folders.discard(request["forget"])
-            answer = 0
-        else:
-            self._folders.add(request["folder"])
-            answer = self._fork(int(request["worker"]), request["folder"], *descriptors)
-        try:
-            self._requests.sendall(PROCESS_ID.pack(answer))
-        except OSError:
-            pass  # the program has gone; the next receive says so too
+            return
+        self._folders.add(request["folder"])
+        connection, status, *self._descriptors = self._descriptors
+        self._fork(int(request["worker"]), request["folder"], connection, status)
 
-    def _fork(self, number: int, folder: str, connection: int, status: int) -> int:
+    def _fork(self, number: int, folder: str, connection: int, status: int) -> None:
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
             self._become_worker(parent, number, folder, connection, status)
         os.close(connection)
         self._status_of[pid] = status
-        return pid
+        _tell(status, PROCESS_ID.pack(pid))
 
     def _become_worker(self, parent: int, number: int, folder: str, connection: int, status: int) -> NoReturn:
         code = 1
@@ -102,7 +103,7 @@ class _Server:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             _die_with(parent)
             self._requests.close()
-            for descriptor in (self._wake, status, *self._status_of.values()):
+            for descriptor in (self._wake, status, *self._status_of.values(), *self._descriptors):
                 os.close(descriptor)
             run_worker(number, MessageChannel(Connection(connection)), folder)
             code = 0
@@ -124,10 +125,7 @@ class _Server:
                 return
             descriptor = self._status_of.pop(pid, None)
             if descriptor is not None:
-                try:
-                    os.write(descriptor, STATUS.pack(status))
-                except OSError:
-                    pass  # nobody wants to know
+                _tell(descriptor, STATUS.pack(status))
                 os.close(descriptor)
 
     def _end(self) -> None:
@@ -143,6 +141,13 @@ class _Server:
                 continue
         for folder in self._folders:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _tell(descriptor: int, data: bytes) -> None:
+    try:
+        os.write(descriptor, data)
+    except OSError:
+        pass  # nobody wants to know
 
 
 def _die_with(parent: int) -> None:

@@ -29,28 +29,41 @@ serve({descriptor})
 class WorkerProcess:
     """A worker as the coordinator sees it."""
 
-    def __init__(self, number: int, pid: int, channel: MessageChannel, status: Connection) -> None:
+    def __init__(self, number: int, channel: MessageChannel, status: Connection) -> None:
         self.number = number
-        self.pid = pid
         self.channel = channel
         self._status = status
+        self._pid = 0
         self._ended: int | None = None
 
     @property
+    def pid(self) -> int:
+        """The process id; 0 when the process was never there."""
+        if not self._pid:
+            data = self._read(_ID_BYTES)
+            self._pid = int.from_bytes(data, "little")
+            if not data:
+                self._ended = signal.SIGKILL.value
+        return self._pid
+
+    @property
     def sentinel(self) -> Connection:
-        """Becomes readable when the process has ended."""
+        """Becomes readable when the process has ended, and once when it begins."""
         return self._status
 
     def ended(self, seconds: float = 0) -> int | None:
         """The wait status of the process once it has ended; waits for it so long."""
-        if self._ended is None and self._status.poll(seconds):
-            try:
-                data = os.read(self._status.fileno(), _STATUS_BYTES)
-            except OSError:
-                data = b""
+        if self._ended is None and self.pid and self._ended is None and self._status.poll(seconds):
+            data = self._read(_STATUS_BYTES)
             # Nothing to read: the server has gone, and with it the worker.
             self._ended = int.from_bytes(data, "little", signed=True) if data else signal.SIGKILL.value
         return self._ended
+
+    def _read(self, size: int) -> bytes:
+        try:
+            return os.read(self._status.fileno(), size)
+        except OSError:
+            return b""
 
     def kill(self, signal_: int = signal.SIGKILL) -> None:
         """Sends the process a signal, unless it has ended."""
@@ -109,12 +122,11 @@ class ForkServer:
             self._socket, self._owner = ours, os.getpid()
 
     def fork(self, number: int, folder: str) -> WorkerProcess:
-        """A new worker. RunnerError when the server does not answer."""
+        """A new worker, which may still be starting. RunnerError when there is no server to be had."""
         ours, theirs = socket.socketpair()
         status_read, status_write = os.pipe()
         try:
-            request = {"worker": number, "folder": folder}
-            pid = self._ask(request, [theirs.fileno(), status_write])
+            self._ask({"worker": number, "folder": folder}, [theirs.fileno(), status_write])
         except BaseException:
             os.close(status_read)
             ours.close()
@@ -123,7 +135,7 @@ class ForkServer:
             theirs.close()
             os.close(status_write)
         channel = MessageChannel(Connection(ours.detach()))
-        return WorkerProcess(number, pid, channel, Connection(status_read, writable=False))
+        return WorkerProcess(number, channel, Connection(status_read, writable=False))
 
     def forget(self, folder: str) -> None:
         """The folder of a run is gone."""
@@ -134,31 +146,24 @@ class ForkServer:
                 except OSError:
                     self.close()
 
-    def _ask(self, request: dict[str, object], descriptors: list[int]) -> int:
+    def _ask(self, request: dict[str, object], descriptors: list[int]) -> None:
         with self._lock:
             self.start()
             try:
-                return self._send(request, descriptors)
+                self._send(request, descriptors)
             except OSError:
                 self.close()  # it has ended; a new one may do better
                 self.start()
                 try:
-                    return self._send(request, descriptors)
+                    self._send(request, descriptors)
                 except OSError as error:
                     raise RunnerError(
                         f"the process that starts workers ends at once: {error}. Its standard error says why."
                     ) from error
 
-    def _send(self, request: dict[str, object], descriptors: list[int]) -> int:
+    def _send(self, request: dict[str, object], descriptors: list[int]) -> None:
         assert self._socket is not None
-        socket.send_fds(self._socket, [json.dumps(request).encode()], descriptors)
-        answer = b""
-        while len(answer) < _ID_BYTES:
-            part = self._socket.recv(_ID_BYTES - len(answer))
-            if not part:
-                raise ConnectionResetError("it has closed its connection")
-            answer += part
-        return int.from_bytes(answer, "little")
+        socket.send_fds(self._socket, [json.dumps(request).encode() + b"\n"], descriptors)
 
     def close(self) -> None:
         """Ends the server and waits for it."""

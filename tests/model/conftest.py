@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
+
 import pytest
 
 from hornbeam.options.pipeline_options import PipelineOptions
 
 #: Each runner's flags.
-RUNNERS: dict[str, list[str]] = {"DirectRunner": ["--runner=DirectRunner", "--no_progress"]}
+RUNNERS: dict[str, list[str]] = {
+    "DirectRunner": ["--runner=DirectRunner", "--no_progress"],
+    **{
+        name: ["--runner=MultiProcessRunner", f"--num_workers={workers}", "--no_progress"]
+        for name, workers in {"two-processes": 2, "one-process": 1, "five-processes": 5}.items()
+    },
+}
 
 MODES: dict[str, list[str]] = {
     "bundles of 1": ["--bundle_size=1"],
@@ -21,7 +30,32 @@ MODES: dict[str, list[str]] = {
 }
 
 
-@pytest.fixture(params=[(r, m) for r in RUNNERS for m in MODES], ids=lambda p: f"{p[0]}, {p[1]}")
+#: Processes take longer to start than most cases to run, so only some modes and cases are for them; HORNBEAM_SOAK has all.
+_ALL = bool(os.environ.get("HORNBEAM_SOAK"))
+_MODES_OF = {
+    "DirectRunner": frozenset(MODES),
+    "two-processes": frozenset({"own bundles", "groups on disk, bundles of 2"}),
+    "one-process": frozenset({"own bundles"}),
+    "five-processes": frozenset({"own bundles"}),
+}
+_EVERY_NTH = {"one-process": 7, "five-processes": 7}
+_COMBINED = [(r, m) for r in RUNNERS for m in MODES if _ALL or m in _MODES_OF[r]]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leaves out most of the cases of runners that are only to be tried."""
+    seen: Counter[str] = Counter()
+
+    def is_left_out(item: pytest.Item) -> bool:
+        runner = next((name for name in _EVERY_NTH if f"[{name}" in item.name or f"-{name}" in item.name), "")
+        seen[runner] += 1
+        return bool(runner) and seen[runner] % _EVERY_NTH[runner] != 0
+
+    if not _ALL:
+        items[:] = [item for item in items if not is_left_out(item)]
+
+
+@pytest.fixture(params=_COMBINED, ids=lambda p: f"{p[0]}, {p[1]}")
 def options(request, tmp_path_factory) -> PipelineOptions:
     """A runner under a bundling mode, with a folder for temporary files that must be empty in the end."""
     runner, mode = request.param

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 
 import hornbeam as beam
@@ -15,11 +16,23 @@ class Journal:
 
     def write(self, event: str) -> None:
         with open(self.path, "a") as file:
-            file.write(f"{event}\n")
+            file.write(f"{os.getpid()}\t{event}\n")
 
     def events(self) -> list[str]:
+        """All events, in order."""
+        return [event for _, event in self._rows()]
+
+    def by_process(self) -> list[list[str]]:
+        """The events of each process, in order."""
+        found: dict[str, list[str]] = {}
+        for process, event in self._rows():
+            found.setdefault(process, []).append(event)
+        return list(found.values())
+
+    def _rows(self) -> list[tuple[str, str]]:
         path = pathlib.Path(self.path)
-        return path.read_text().splitlines() if path.exists() else []
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [(process, event) for process, _, event in (line.partition("\t") for line in lines)]
 
     def count(self, event: str) -> int:
         return self.events().count(event)

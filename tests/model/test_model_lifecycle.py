@@ -46,7 +46,7 @@ def bundles_of(events: list[str]) -> list[list[str]]:
 
 def test_methods_are_called_in_order(options, journal):
     run(options, beam.ParDo(Writes(journal)))
-    bundles = bundles_of(journal.events())
+    bundles = [bundle for events in journal.by_process() for bundle in bundles_of(events)]
     assert sorted(event for bundle in bundles for event in bundle) == [f"process {n}" for n in (1, 2, 3, 4)]
     assert all(bundles)
 
