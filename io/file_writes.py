@@ -171,8 +171,8 @@ def _text(path: str | ValueProvider) -> str:
 def _make_temporary(_: None, directory: str | ValueProvider) -> str:
     """A directory for this run's temporary files."""
     place = FileSystems.join(_text(directory), f".hornbeam-temp-{uuid.uuid4().hex}")
+    temporaries.remove_at_run_end(place)  # first, or a process that dies in between leaves it behind
     FileSystems.mkdirs(place)
-    temporaries.remove_at_run_end(place)
     return place
 
 

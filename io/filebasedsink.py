@@ -157,8 +157,8 @@ class FileBasedSink(Sink):
         prefix = self.file_path_prefix.get()
         directory, name = FileSystems.split(prefix)
         place = FileSystems.join(directory, f".hornbeam-temp-{name or 'out'}-{uuid.uuid4().hex}")
+        temporaries.remove_at_run_end(place)  # first, or a process that dies in between leaves it behind
         FileSystems.mkdirs(place)
-        temporaries.remove_at_run_end(place)
         return place
 
     def open_writer(self, init_result: str, uid: str) -> FileBasedSinkWriter:
