@@ -229,12 +229,10 @@ class Coordinator:
 
     def _hear(self, seat: Seat, ended: bool) -> None:
         """Takes the messages of a worker; then, if it has ended, sees to what it leaves."""
-        try:
-            while seat.process.channel.has_message():
-                self._take(seat, seat.process.channel.receive())
-        except (EOFError, OSError):
-            ended = True
-        if ended:
+        messages, is_cut = _received(seat)
+        for message in messages:
+            self._take(seat, message)
+        if ended or is_cut:
             self._lost(seat)
 
     def _take(self, seat: Seat, message: Any) -> None:
@@ -489,14 +487,13 @@ class Coordinator:
         for connection in wait(list(by_connection), seconds):
             seat = by_connection[connection]
             ended = connection is seat.process.sentinel and seat.process.ended() is not None
-            try:
-                while seat.process.channel.has_message():
-                    message = seat.process.channel.receive()
-                    if isinstance(message, (Text, LogRecord, AtRunEnd)):
-                        self._take(seat, message)
-                    elif isinstance(message, Failed):
-                        error = restored(message.error)
-            except (EOFError, OSError):
+            messages, is_cut = _received(seat)
+            for message in messages:
+                if isinstance(message, (Text, LogRecord, AtRunEnd)):
+                    self._take(seat, message)
+                elif isinstance(message, Failed):
+                    error = restored(message.error)
+            if is_cut:
                 ended = seat.process.ended(_GRACE_SECONDS) is not None
             if ended and seat.process.number in self._seats:
                 del self._seats[seat.process.number]
@@ -504,3 +501,12 @@ class Coordinator:
         return error
 
 
+def _received(seat: Seat) -> tuple[list[Any], bool]:
+    """The messages that are there, and whether no more can come."""
+    messages: list[Any] = []
+    try:
+        while seat.process.channel.has_message():
+            messages.append(seat.process.channel.receive())
+    except (EOFError, OSError):
+        return messages, True
+    return messages, False

@@ -7,6 +7,7 @@ and made anew from code that has nothing but those, so that Python shows them as
 
 from __future__ import annotations
 
+import ast
 import linecache
 import sys
 import traceback
@@ -60,7 +61,7 @@ def _carry(error: BaseException, depth: int) -> _Carried:
     def follow(other: BaseException | None) -> _Carried | None:
         return None if other is None or depth >= _DEPTH_MAX else _carry(other, depth + 1)
 
-    attributes = {name: _pickled(value) for name, value in getattr(error, "__dict__", {}).items()}
+    attributes = {name: _pickled(value) for name, value in _attributes(error).items()}
     trace = error.__traceback__
     return _Carried(
         _pickled(type(error)),
@@ -73,6 +74,17 @@ def _carry(error: BaseException, depth: int) -> _Carried:
         follow(error.__context__),
         error.__suppress_context__,
     )
+
+
+def _attributes(error: BaseException) -> dict[str, Any]:
+    """What the exception holds, in slots too."""
+    found = dict(getattr(error, "__dict__", {}))
+    for kind in type(error).__mro__:
+        slots = kind.__dict__.get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if name not in ("__dict__", "__weakref__") and hasattr(error, name):
+                found[name] = getattr(error, name)
+    return found
 
 
 def _pickled(value: Any) -> bytes:
@@ -138,7 +150,7 @@ def _made(carried: _Carried) -> BaseException:
         kind = cloudpickle.loads(carried.kind)
         args = tuple(cloudpickle.loads(arg) if arg else None for arg in carried.args)
         error: BaseException = kind.__new__(kind, *args)
-        error.args = args
+        BaseException.__setattr__(error, "args", args)  # frozen classes are exceptions too
         return error
     except Exception:
         return UnknownError(carried.text)
@@ -157,7 +169,14 @@ def _trace(frames: tuple[_Frame, ...]) -> types.TracebackType | None:
 
 
 def _frame(told: _Frame) -> types.FrameType:
-    code = compile("frame = frame_here()", told.file, "exec").replace(co_name=told.name, co_qualname=told.name)
+    tree = ast.parse("frame = frame_here()")
+    for node in ast.walk(tree):
+        if hasattr(node, "lineno"):
+            # The whole line, or Python would mark a part of it as the culprit.
+            indent = len(told.text) - len(told.text.lstrip())
+            node.lineno = node.end_lineno = told.line  # type: ignore[attr-defined]
+            node.col_offset, node.end_col_offset = indent, len(told.text.rstrip())  # type: ignore[attr-defined]
+    code = compile(tree, told.file, "exec").replace(co_name=told.name, co_qualname=told.name)
     scope: dict[str, Any] = {"__name__": told.module, "frame_here": lambda: sys._getframe(1)}
     exec(code, scope)
     frame: types.FrameType = scope["frame"]
