@@ -20,7 +20,7 @@ from hornbeam.runners.engine.spill import Spool, TemporarySpace
 from hornbeam.runners.engine.splittable import SplittableOperator
 from hornbeam.runners.multiprocess.blocks import BlockRef, read_block
 from hornbeam.runners.multiprocess.careful import Noting
-from hornbeam.runners.multiprocess.columns import elements_of
+from hornbeam.runners.multiprocess.columns import Columns, elements_of, pairs_of
 from hornbeam.runners.multiprocess.created import is_keyed
 from hornbeam.runners.multiprocess.feed import (
     BlockPieces,
@@ -28,12 +28,12 @@ from hornbeam.runners.multiprocess.feed import (
     GivenPieces,
     Pieces,
     SourcePieces,
-    blocks_of,
     source_of,
 )
 from hornbeam.runners.multiprocess.hot_keys import HotKeys
 from hornbeam.runners.multiprocess.job import Job
 from hornbeam.runners.multiprocess.outputs import TaskOutputs
+from hornbeam.runners.multiprocess.sorted_groups import are_simple, can_sort, sorted_groups
 from hornbeam.runners.multiprocess.task import Blocks, Cut, Group, Impulse, Range, Ranges, Restriction, Work
 from hornbeam.runners.planner.plan import Stage
 
@@ -41,6 +41,8 @@ from hornbeam.runners.planner.plan import Stage
 BUNDLE_ELEMENTS = 1 << 20
 #: A portion of elements should take between these, so that the rest can be given to an idle worker.
 _PORTION_SECONDS = (0.02, 0.1)
+#: Pairs that a grouping takes at a time.
+_FILL = 16 * CHUNK
 #: The sizes that a split of a source is asked to be between, in whatever the source counts.
 _SPLIT_SIZES = (1 << 20, 64 << 20)
 
@@ -207,17 +209,28 @@ class StageAtWork:
         with naming(f"{grouping.spec.label}, setup"):
             grouping.spec.folding.setup()
         try:
+            blocks: list[Columns] = []
+            if can_sort(grouping) and sum(ref.length for ref in work.inputs[0]) < self.memory_bytes_max // 4:
+                blocks = [self._looked_at_block(ref) for ref in work.inputs[0]]
+                if are_simple(blocks):
+                    yield from sorted_groups(blocks)
+                    return
             for index, refs in enumerate(work.inputs):
                 receive = grouping.input(index)
-                for bundle in blocks_of(refs):
-                    self._on_portion()
-                    if self._hot_keys is not None:
-                        self._hot_keys.look(bundle)
-                    receive(bundle)
+                for columns in blocks or map(self._looked_at_block, refs):
+                    for bundle in pairs_of(columns).chunks(_FILL):
+                        receive(bundle)
             yield from grouping.fire(END_OF_TIME_MICROS)
         finally:
             with naming(f"{grouping.spec.label}, teardown"):
                 grouping.spec.folding.teardown()
+
+    def _looked_at_block(self, ref: BlockRef) -> Columns:
+        self._on_portion()
+        columns: Columns = read_block(ref)
+        if self._hot_keys is not None:
+            self._hot_keys.look(columns)
+        return columns
 
     def hottest_key(self) -> tuple[str, float] | None:
         """The key with the most pairs of the last task, and its share, if it was to be found."""

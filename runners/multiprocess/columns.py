@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,14 @@ def gathered(bundles: list[Bundle]) -> Bundle:
     values: list[Any] = []
     for bundle in bundles:
         values.extend(bundle.values)
-    return Bundle(values, _timestamps(bundles), _windows(bundles), _panes(bundles))
+    return Bundle(values, *joined_metadata(bundles))
+
+
+def joined_metadata(bundles: list[Bundle]) -> tuple[Any, Any, Any]:
+    """The timestamps, windows and panes of all, in order."""
+    if len(bundles) == 1:
+        return bundles[0].timestamps, bundles[0].windows, bundles[0].panes
+    return _timestamps(bundles), _windows(bundles), _panes(bundles)
 
 
 def _timestamps(bundles: list[Bundle]) -> Any:
@@ -68,15 +76,34 @@ def _joined(columns: list[tuple[Any, int]]) -> Coded:
     return Coded(np.concatenate(parts), list(index))
 
 
-def packed(values: list[Any]) -> Any:
-    """Ints or floats as an array, which is quicker on its way; everything else as it is."""
+def packed(values: Sequence[Any]) -> Any:
+    """Ints or floats as an array, which is quicker on its way; everything else as a list."""
     kinds = set(map(type, values))
     if kinds == {int}:
         try:
             return np.array(values, dtype=np.int64)
         except OverflowError:
-            return values
-    return np.array(values, dtype=np.float64) if kinds == {float} else values
+            return list(values)
+    return np.array(values, dtype=np.float64) if kinds == {float} else list(values)
+
+
+def packed_ints(values: Sequence[Any]) -> Any:
+    """Ints as an array; everything else as a list, so that floats stay keys that are compared by their encoded form."""
+    return packed(values) if type(values[0]) is int else list(values)
+
+
+def joined(columns: list[Any]) -> Any:
+    """Packed columns one after the other, packed if all are, and of one type."""
+    if len(columns) == 1:
+        return columns[0]
+    if len({column.dtype if type(column) is np.ndarray else None for column in columns}) == 1 and (
+        type(columns[0]) is np.ndarray
+    ):
+        return np.concatenate(columns)
+    values: list[Any] = []
+    for column in columns:
+        values.extend(unpacked(column))
+    return values
 
 
 def unpacked(column: Any) -> list[Any]:

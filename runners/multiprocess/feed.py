@@ -20,7 +20,7 @@ import cloudpickle
 from hornbeam.error import NotSupportedError
 from hornbeam.graph.model import Transform
 from hornbeam.metrics.execution import MetricsContainer, set_current
-from hornbeam.runners.engine.bundle import CHUNK, Bundle
+from hornbeam.runners.engine.bundle import Bundle
 from hornbeam.runners.engine.failures import note_failure
 from hornbeam.runners.engine.outputs import Outputs
 from hornbeam.runners.multiprocess.blocks import BlockRef, read_block
@@ -252,9 +252,3 @@ class Feed:
     def fraction(self) -> float:
         """How much is done, 0 to 1."""
         return self._pieces.fraction()
-
-
-def blocks_of(refs: Iterable[BlockRef], chunk: int = 16 * CHUNK) -> Iterator[Bundle]:
-    """The pairs of a grouping's blocks."""
-    for ref in refs:
-        yield from pairs_of(read_block(ref)).chunks(chunk)

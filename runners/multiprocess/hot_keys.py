@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from operator import itemgetter
 from typing import Any
 
-from hornbeam.runners.engine.bundle import Bundle
 from hornbeam.runners.engine.failures import short_repr
+from hornbeam.runners.multiprocess.columns import Columns, unpacked
 
 #: One pair of so many is looked at.
 _STRIDE = 16
 _KEYS_MAX = 10_000
-
-_first = itemgetter(0)
 
 #: A grouping of fewer pairs is done so soon that no key matters.
 PAIRS_MIN = 100_000
@@ -28,9 +25,9 @@ class HotKeys:
         self._counts: Counter[Any] = Counter()
         self._seen = 0
 
-    def look(self, bundle: Bundle) -> None:
-        """Looks at some of the pairs."""
-        keys = list(map(_first, bundle.values[::_STRIDE]))
+    def look(self, columns: Columns) -> None:
+        """Looks at some of the pairs of a block."""
+        keys = unpacked(columns[0][0][::_STRIDE])
         self._seen += len(keys)
         try:
             self._counts.update(keys)

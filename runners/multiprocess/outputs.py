@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from itertools import chain
-from operator import itemgetter
 from typing import Any
 
 import attrs
@@ -21,16 +20,23 @@ from hornbeam.runners.engine.failures import Failure, add_failure, naming
 from hornbeam.runners.engine.pairs import refuse_non_pairs
 from hornbeam.runners.engine.sizes import mean_size
 from hornbeam.runners.multiprocess.blocks import BlockFile, BlockRef
-from hornbeam.runners.multiprocess.columns import gathered, packed, part_of
-from hornbeam.runners.multiprocess.partition import Partitioner
+from hornbeam.runners.multiprocess.columns import (
+    gathered,
+    joined,
+    joined_metadata,
+    packed,
+    packed_ints,
+    part_of,
+)
+from hornbeam.runners.multiprocess.partition import Codes, Partitioner
 
 #: Elements that a channel holds before it writes them.
 FLUSH_ELEMENTS = 1 << 17
 #: Elements of one block of a pcollection: so many are handed out together.
 SPOOL_BLOCK = 1 << 14
 _LOOK_EVERY = 1 << 13
-
-_first, _second = itemgetter(0), itemgetter(1)
+#: Smaller bundles are gathered before their pairs are taken apart.
+_APART_MIN = 128
 
 
 @attrs.frozen(slots=True)
@@ -143,6 +149,10 @@ class Channel:
         if not count:
             return
         self._held.append(bundle)
+        self._weigh(bundle, count)
+
+    def _weigh(self, bundle: Bundle, count: int) -> None:
+        """Counts elements that are held more, and writes all when it is enough."""
         self._count += count
         self._unseen -= count
         if self._unseen < 0:
@@ -171,7 +181,10 @@ class Channel:
 
 
 class KeyedChannel(Channel):
-    """Pairs on their way into blocks, dealt out by key."""
+    """Pairs on their way into blocks, dealt out by key.
+
+    Pairs are taken apart as they come, while they are in the processor's cache.
+    """
 
     elements_max = FLUSH_ELEMENTS
 
@@ -181,41 +194,73 @@ class KeyedChannel(Channel):
         super().__init__(outputs, target, label)
         self._input = input_
         self._partitioner = partitioner
+        #: Bundles that have keys instead of pairs, and the values beside them.
+        self._parts: list[tuple[Bundle, Any, Codes | None]] = []
 
     def append(self, bundle: Bundle) -> None:
-        """Takes pairs; TypeError for what is no pair, as the grouping itself would raise it."""
-        if bundle.values:
-            self._check(bundle.values)
+        """Takes pairs."""
+        count = len(bundle.values)
+        if count < _APART_MIN:
             super().append(bundle)
+            return
+        self._parts.append(self._apart(bundle))
+        self._weigh(bundle, count)
 
-    def _check(self, values: list[Any]) -> None:
+    def _apart(self, bundle: Bundle) -> tuple[Bundle, Any, Codes | None]:
+        """A bundle with keys instead of pairs, and the values; TypeError for what is no pair."""
+        pairs = bundle.values
+        if type(pairs[0]) is not tuple:
+            refuse_non_pairs(self._label, pairs)
         try:
-            if set(map(type, values)) == {tuple} and set(map(len, values)) == {2}:
-                return
-        except TypeError:
-            pass
-        if type(values[0]) is not tuple:
-            refuse_non_pairs(self._label, values)
-        refuse_non_pairs(self._label, values)
+            first, second = zip(*pairs, strict=True)
+        except (TypeError, ValueError):
+            refuse_non_pairs(self._label, pairs)
+            raise
+        keys, values = packed_ints(first), packed(second)
+        codes = self._codes(keys) if type(keys) is not np.ndarray else None
+        return Bundle(keys, bundle.timestamps, bundle.windows, bundle.panes), values, codes
 
-    def _write(self, bundle: Bundle) -> None:
-        keys, values = list(map(_first, bundle.values)), list(map(_second, bundle.values))
+    def _codes(self, keys: Any) -> Codes:
         try:
-            codes, numbers = self._partitioner.codes(keys)
+            return self._partitioner.codes(keys)
         except Exception as error:
             add_failure(error, Failure(self._label))
             raise
-        key_column, value_column = keys if numbers is None else numbers, packed(values)
+
+    def flush(self) -> None:
+        held, self._held = self._held, []
+        parts, self._parts, self._count = self._parts, [], 0
+        with naming(self._label):
+            if held:
+                parts.append(self._apart(gathered(held)))
+            if parts:
+                self._write_parts(parts)
+
+    def clear(self) -> None:
+        super().clear()
+        self._parts = []
+
+    def _write_parts(self, parts: list[tuple[Bundle, Any, Codes | None]]) -> None:
+        bundles = [bundle for bundle, _, _ in parts]
+        keys = joined([bundle.values for bundle in bundles])
+        values = joined([values for _, values, _ in parts])
+        if type(keys) is np.ndarray:
+            codes = self._codes(keys)
+        else:
+            codes = np.concatenate(
+                [self._codes(bundle.values) if codes is None else codes for bundle, _, codes in parts]
+            )
+        whole = Bundle(keys, *joined_metadata(bundles))
         for code, index in _by_code(codes, self._partitioner.partitions):
-            whole = len(index) == len(keys)
-            lists = not whole and (type(key_column) is list or type(value_column) is list)
+            everything = len(index) == len(keys)
+            lists = not everything and not (type(keys) is type(values) is np.ndarray)
             places = index.tolist() if lists else None
             pair = (
-                (key_column, value_column)
-                if whole
-                else (part_of(key_column, index, places), part_of(value_column, index, places))
+                (keys, values)
+                if everything
+                else (part_of(keys, index, places), part_of(values, index, places))
             )
-            rest = bundle if whole or bundle.is_uniform else bundle.take([], index)
+            rest = whole if everything or whole.is_uniform else whole.take([], index)
             columns = (pair, rest.timestamps, rest.windows, rest.panes)
             self._outputs.write(Address(self._target, self._input, code), columns, len(index))
 

@@ -34,7 +34,7 @@ def _mixed(number: int) -> int:
 
 
 def _mixed_column(numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
-    x = numbers.view(np.uint64)
+    x = np.ascontiguousarray(numbers).view(np.uint64)
     shift = np.uint64(33)
     x = (x ^ (x >> shift)) * np.uint64(_C1)
     x = (x ^ (x >> shift)) * np.uint64(_C2)
@@ -78,21 +78,15 @@ class Partitioner:
         self._encode = encode
         self._seen = _Seen(partitions, encode)
 
-    def codes(self, keys: list[Any]) -> tuple[Codes, npt.NDArray[np.int64] | None]:
-        """The partition of each key, and the keys as an array where they are all ints of 64 bits."""
+    def codes(self, keys: Any) -> Codes:
+        """The partition of each key, in a list or, all of them ints, in an array."""
+        if type(keys) is np.ndarray:
+            return (_mixed_column(keys) % np.uint64(self.partitions)).astype(np.uint16)
         kinds = set(map(type, keys))
-        if kinds == {int}:
-            try:
-                numbers = np.array(keys, dtype=np.int64)
-            except OverflowError:
-                pass
-            else:
-                parts = _mixed_column(numbers) % np.uint64(self.partitions)
-                return parts.astype(np.uint16), numbers
         if kinds <= RAW_TYPES or (
             kinds == {tuple} and set(map(type, chain.from_iterable(keys))) <= RAW_TYPES
         ):
-            return np.fromiter(map(self._seen.__getitem__, keys), np.uint16, len(keys)), None
+            return np.fromiter(map(self._seen.__getitem__, keys), np.uint16, len(keys))
         # Other keys may be equal in Python and yet two keys (1 and 1.0), so that no table can hold them.
         codes = [stable_hash(key, self._encode) % self.partitions for key in keys]
-        return np.array(codes, dtype=np.uint16), None
+        return np.array(codes, dtype=np.uint16)
