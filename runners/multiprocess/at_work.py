@@ -143,7 +143,11 @@ class StageAtWork:
             for reader, _ in self._consumers.get(pcollection, ())
             if is_keyed(steps[reader])
         ]
-        if not receivers or pcollection in self._looked_at or len(self._consumers[pcollection]) > len(receivers):
+        if (
+            not receivers
+            or pcollection in self._looked_at
+            or len(self._consumers[pcollection]) > len(receivers)
+        ):
             label = steps[self._producers[pcollection]].label
             receivers.append(self._outputs.spool(pcollection, label).append)
         return cast(Spool, Kept(fan_out(receivers), self._sides.get(pcollection, ())))
@@ -279,13 +283,16 @@ class StageAtWork:
     def split_restriction(self, outputs: TaskOutputs) -> tuple[Work, ...] | None:
         """Half of the restriction that a splittable step is working on, as work for another task. On any thread."""
         for id_, operator in self.operators.items():
-            split = operator.try_split(0.5) if isinstance(operator, SplittableOperator) else None
-            if split is not None:
-                try:
-                    return (Restriction(id_, outputs.aside(split[0]), cloudpickle.dumps(split[1])),)
-                except Exception:
-                    self._kept.append((operator, *split))  # what cannot be pickled is done here after all
-                    return None
+            if not isinstance(operator, SplittableOperator) or self.has_finalizers:
+                continue
+            split = operator.try_split(0.5)
+            if split is None:
+                continue
+            try:
+                return (Restriction(id_, outputs.aside(split[0]), cloudpickle.dumps(split[1])),)
+            except Exception:
+                self._kept.append((operator, *split))  # what cannot be pickled is done here after all
+                return None
         return None
 
     # The life of operators
@@ -335,5 +342,3 @@ class StageAtWork:
                     first = first or error
         if first is not None and not failed:
             raise first
-
-

@@ -162,9 +162,7 @@ def read_block(ref: BlockRef) -> Any:
     magic, flags, count, length, crc = _HEADER.unpack_from(view)
     payload = view[_HEADER.size : _HEADER.size + length]
     if magic != _MAGIC or _HEADER.size + length != ref.length or zlib.crc32(payload) != crc:
-        raise DataError(
-            f"exchange file {ref.path} is damaged at offset {ref.offset}; run the pipeline again"
-        )
+        raise DataError(f"exchange file {ref.path} is damaged at offset {ref.offset}; run the pipeline again")
     if flags:
         payload = _decompressed(_CODEC_OF_FLAG[flags], payload)
     return _unpickled(payload, count)

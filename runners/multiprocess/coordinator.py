@@ -1,4 +1,4 @@
-"""The coordinator: hands tasks to workers as they become idle, and sees to it that all are done, whatever becomes of workers.
+"""The coordinator: hands tasks to idle workers, and sees to it that all are done, whatever becomes of the workers.
 
     TaskBook (what is to be done) ──► idle worker ── Done ──► TaskBook; the last task of a stage lets others begin
     idle worker and nothing waits ──► Split to the task that has run longest ── Given ──► TaskBook
@@ -223,7 +223,9 @@ class Coordinator:
         if idle and not self.book.backlog:
             now = time.monotonic()
             times += [
-                seat.ask_after - now for seat in self._seats.values() if seat.task is not None and not seat.asked
+                seat.ask_after - now
+                for seat in self._seats.values()
+                if seat.task is not None and not seat.asked
             ]
         return max(0.001, min(times))
 

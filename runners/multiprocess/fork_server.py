@@ -62,11 +62,11 @@ class _Server:
 
     def run(self) -> None:
         while True:
-            ready, _, _ = select.select([self._requests, self._wake], [], [])
+            ready, _, _ = select.select([self._requests.fileno(), self._wake], [], [])
             if self._wake in ready:
                 os.read(self._wake, 4096)
                 self._reap()
-            if self._requests in ready:
+            if self._requests.fileno() in ready:
                 try:
                     data, descriptors, _, _ = socket.recv_fds(self._requests, _LINE_MAX, 2)
                 except OSError:

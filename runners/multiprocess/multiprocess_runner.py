@@ -7,7 +7,12 @@ from hornbeam.graph import urns
 from hornbeam.graph.model import Graph
 from hornbeam.graph.validate import validate
 from hornbeam.metrics.execution import MetricsRegistry
-from hornbeam.options.pipeline_options import DirectOptions, MultiProcessOptions, PipelineOptions, WorkerOptions
+from hornbeam.options.pipeline_options import (
+    DirectOptions,
+    MultiProcessOptions,
+    PipelineOptions,
+    WorkerOptions,
+)
 from hornbeam.runners.direct.direct_runner import DirectResult
 from hornbeam.runners.engine.failures import user_frames
 from hornbeam.runners.engine.support import refuse_unsupported

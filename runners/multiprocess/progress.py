@@ -79,5 +79,7 @@ def share_done(state: StageState, seats: Iterable[Seat]) -> float:
     tasks = [task for task in state.tasks if not task.is_struck]
     if not tasks:
         return 0.0
-    running = sum(seat.fraction for seat in seats if seat.task is not None and seat.task.stage == state.stage.name)
+    running = sum(
+        seat.fraction for seat in seats if seat.task is not None and seat.task.stage == state.stage.name
+    )
     return min(1.0, (sum(task.is_done for task in tasks) + running) / len(tasks))

@@ -1,8 +1,8 @@
 """Exceptions from worker to coordinator: the very type, with its arguments, attributes, notes, causes and the user's frames.
 
-Pickle makes an exception by calling its class again, which fails for many a class whose __init__ takes something else than
-`args`; here it is made by `__new__` and given its attributes. Tracebacks do not travel; the frames are told by file, line and name,
-and made anew from code that has nothing but those, so that Python shows them as it would have shown the real ones.
+Pickle makes an exception by calling its class again, which fails for many a class whose __init__ takes something else
+than `args`; here it is made by `__new__` and given its attributes. Tracebacks do not travel; the frames are told by file,
+line and name, and made anew from code that has nothing but those, so that Python shows them as it would the real ones.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _whole(error: BaseException) -> bytes:
 
 
 def _frames(trace: types.TracebackType | None) -> tuple[_Frame, ...]:
-    frames = []
+    frames: list[_Frame] = []
     while trace is not None and len(frames) < _FRAMES_MAX:
         code, line = trace.tb_frame.f_code, trace.tb_lineno
         names = trace.tb_frame.f_globals

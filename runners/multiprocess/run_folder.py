@@ -1,7 +1,7 @@
 """The folder of a run's exchange files, with a lock that says whether its owner lives.
 
-The lock is the kernel's (flock), so it is free the moment its owner has died. Whoever makes a new folder removes those beside
-it whose owners have gone.
+The lock is the kernel's (flock), so it is free the moment its owner has died. Whoever makes a new folder removes those
+beside it whose owners have gone.
 """
 
 from __future__ import annotations

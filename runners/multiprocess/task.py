@@ -222,5 +222,3 @@ class AtRunEnd:
     """A pickled callback for the end of the run."""
 
     callback: bytes
-
-

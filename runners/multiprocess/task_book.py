@@ -1,8 +1,8 @@
 """What is to be done, what is being done and what has been done: the tasks of all stages, and the blocks they gave.
 
-A task's outputs count from the moment it is marked done here, all at once; what an attempt left that died is never looked at.
-Work that was given away from an attempt in a way that cannot be stated (elements at hand) is that attempt's *child*: when the
-attempt dies, its children are struck out, whether done or not, and the task does their work again.
+A task's outputs count from the moment it is marked done here, all at once; what an attempt left that died is never looked
+at. Work that was given away from an attempt in a way that cannot be stated (elements at hand) is that attempt's *child*:
+when the attempt dies, its children are struck out, whether done or not, and the task does their work again.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 import os
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 import attrs
 
@@ -216,7 +217,7 @@ class TaskBook:
     def _created(self, id_: str, count: int) -> Iterator[Work]:
         parts = max(1, min(self.workers * TASKS_A_WORKER, count // _CREATED_MIN))
         bounds = [count * i // parts for i in range(parts + 1)]
-        for start, stop in zip(bounds, bounds[1:]):
+        for start, stop in pairwise(bounds):
             yield Ranges(id_, (Range(b"", start, stop, float(stop - start)),))
 
     def ranges(self, id_: str, ranges: tuple[Range, ...]) -> Iterator[Work]:

@@ -150,7 +150,9 @@ class Worker:
             stream.flush()
         task, feed = self._task, self._feed
         if task is not None and feed is not None:
-            self._send(Heartbeat(task.task, feed.taken, self._portions, feed.fraction(), step_of_thread(self._main)))
+            self._send(
+                Heartbeat(task.task, feed.taken, self._portions, feed.fraction(), step_of_thread(self._main))
+            )
 
     def _split(self, message: Split) -> None:
         with self._splitting:

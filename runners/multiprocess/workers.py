@@ -116,7 +116,9 @@ class ForkServer:
                 )
             except OSError as error:
                 ours.close()
-                raise RunnerError(f"the workers' process {sys.executable!r} cannot be started: {error}") from error
+                raise RunnerError(
+                    f"the workers' process {sys.executable!r} cannot be started: {error}"
+                ) from error
             finally:
                 theirs.close()
             self._socket, self._owner = ours, os.getpid()

@@ -121,8 +121,7 @@ JOBS: dict[Callable[[beam.Pipeline], Any], Callable[[], list[Any]]] = {
     ],
     looked_up: lambda: list(Counter((i % 100) ** 2 for i in range(_N)).items()),
     windowed: lambda: [
-        (start, k, n)
-        for (start, k), n in Counter((i % 3000 // 100 * 100, i % 10) for i in range(_N)).items()
+        (start, k, n) for (start, k), n in Counter((i % 3000 // 100 * 100, i % 10) for i in range(_N)).items()
     ],
 }
 
@@ -132,7 +131,11 @@ def run_job(seed: int) -> int:
     rng = random.Random(seed)
     job = rng.choice(list(JOBS))
     with tempfile.TemporaryDirectory() as temporary, tempfile.TemporaryDirectory() as output:
-        flags = ["--runner=MultiProcessRunner", f"--num_workers={rng.choice([1, 2, 2, 3, 5])}", "--no_progress"]
+        flags = [
+            "--runner=MultiProcessRunner",
+            f"--num_workers={rng.choice([1, 2, 2, 3, 5])}",
+            "--no_progress",
+        ]
         killer = Killer(rng)
         with beam.Pipeline(options=PipelineOptions([*flags, f"--temp_dir={temporary}"])) as p:
             job(p) | "text" >> beam.Map(repr) | beam.io.WriteToText(os.path.join(output, "out"))
@@ -152,7 +155,9 @@ def main() -> None:
     started, kills = time.monotonic(), 0
     for number in range(jobs):
         kills += run_job(seed + number)
-    print(f"{jobs} jobs from seed {seed}: {kills} workers killed, {time.monotonic() - started:.0f} s, all right")
+    print(
+        f"{jobs} jobs from seed {seed}: {kills} workers killed, {time.monotonic() - started:.0f} s, all right"
+    )
 
 
 if __name__ == "__main__":

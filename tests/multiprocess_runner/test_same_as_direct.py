@@ -74,7 +74,7 @@ FAILURES = {
 
 
 def failure(options, step) -> BaseException:
-    with pytest.raises(BaseException) as caught, beam.Pipeline(options=options) as p:  # noqa: PT011
+    with pytest.raises(BaseException) as caught, beam.Pipeline(options=options) as p:
         p | beam.Create([5]) | "bad" >> beam.Map(step)
     return caught.value
 
@@ -107,7 +107,7 @@ def test_logs_come_with_their_step(flags, caplog):
 
     def fails_quietly(x):
         try:
-            1 / 0
+            x / 0
         except ZeroDivisionError:
             logging.getLogger("mine").exception("quiet")
         return x
@@ -138,7 +138,11 @@ def test_workers_see_the_programs_environment(flags, tmp_path, monkeypatch):
 
 def test_workers_draw_different_random_numbers(flags, tmp_path):
     with beam.Pipeline(options=flags("--num_workers=3")) as p:
-        numbers = p | beam.Create(range(60_000)) | beam.Map(lambda _: (os.getpid(), random.random(), np.random.random()))
+        numbers = (
+            p
+            | beam.Create(range(60_000))
+            | beam.Map(lambda _: (os.getpid(), random.random(), np.random.random()))
+        )
         firsts = numbers | beam.GroupBy(lambda x: x[0]) | beam.Map(lambda kv: min(kv[1])[1:])
         firsts | beam.Map(repr) | beam.io.WriteToText(str(tmp_path / "out"), shard_name_template="")
     lines = (tmp_path / "out").read_text().splitlines()
@@ -196,5 +200,11 @@ def test_elements_that_cannot_be_pickled_name_their_step(flags):
     with pytest.raises(TypeError, match="pickle") as caught, beam.Pipeline(options=flags()) as p:
         import threading
 
-        p | beam.Create([1]) | "locks" >> beam.Map(lambda x: threading.Lock()) | beam.Reshuffle() | beam.Map(print)
+        (
+            p
+            | beam.Create([1])
+            | "locks" >> beam.Map(lambda x: threading.Lock())
+            | beam.Reshuffle()
+            | beam.Map(print)
+        )
     assert "locks" in caught.value.__notes__[0]
