@@ -2,7 +2,7 @@
 
 A file holds blocks one after the other; who wrote it tells where they lie (a BlockRef), there is no directory in it.
 
-    header   magic "HB", flags (bit 0: lz4, bit 1: zstd), number of buffers, length of the payload, CRC-32 of the payload
+    header   magic "HB", flags (bit 0: lz4, bit 1: zstd), number of buffers, length of the payload, CRC-32 of all that and the payload
     payload  for each buffer its length (u64), the length of the pickle (u64), the pickle (protocol 5), and each buffer
              at a multiple of 64 bytes from the start of the payload
 
@@ -61,10 +61,10 @@ class BlockFile:
         flags = _CODECS[self._compression]
         if flags:
             parts = [_compressed(self._compression, b"".join(parts))]
-        crc = length = 0
+        length = sum(map(len, parts))
+        crc = _crc_of_header(flags, len(buffers), length)
         for part in parts:
             crc = zlib.crc32(part, crc)
-            length += len(part)
         try:
             if self._file is None:
                 self._file = open(self.path, "wb", buffering=1 << 18)
@@ -121,6 +121,10 @@ class BlockFile:
         return payload, buffers
 
 
+def _crc_of_header(flags: int, buffers: int, length: int) -> int:
+    return zlib.crc32(struct.pack("<BIQ", flags, buffers, length))
+
+
 def _laid_out(payload: bytes, buffers: list[memoryview]) -> list[Any]:
     sizes = struct.pack(f"<{len(buffers) + 1}Q", *(view.nbytes for view in buffers), len(payload))
     parts: list[Any] = [sizes, payload]
@@ -161,7 +165,9 @@ def read_block(ref: BlockRef) -> Any:
     view = memoryview(mapped)[ref.offset - first :]
     magic, flags, count, length, crc = _HEADER.unpack_from(view)
     payload = view[_HEADER.size : _HEADER.size + length]
-    if magic != _MAGIC or _HEADER.size + length != ref.length or zlib.crc32(payload) != crc:
+    if magic != _MAGIC or _HEADER.size + length != ref.length or (
+        zlib.crc32(payload, _crc_of_header(flags, count, length)) != crc
+    ):
         raise DataError(f"exchange file {ref.path} is damaged at offset {ref.offset}; run the pipeline again")
     if flags:
         payload = _decompressed(_CODEC_OF_FLAG[flags], payload)

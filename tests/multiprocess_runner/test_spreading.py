@@ -25,7 +25,11 @@ def slow_pid(x):
 def spread(options, tmp_path, build) -> dict[int, list[int]]:
     """The elements that each process worked on."""
     with beam.Pipeline(options=options) as p:
-        build(p) | "text" >> beam.Map(repr) | beam.io.WriteToText(str(tmp_path / "out"), shard_name_template="")
+        (
+            build(p)
+            | "text" >> beam.Map(repr)
+            | beam.io.WriteToText(str(tmp_path / "out"), shard_name_template="")
+        )
     found: dict[int, list[int]] = {}
     for line in (tmp_path / "out").read_text().splitlines():
         pid, x = eval(line)
@@ -60,10 +64,7 @@ WORK = {
         p | beam.Create([200]) | beam.FlatMap(range) | beam.Reshuffle() | beam.Map(slow_pid)
     ),
     "groups": lambda p: (
-        p
-        | beam.Create(range(200))
-        | beam.GroupBy(lambda x: x)
-        | beam.Map(lambda group: slow_pid(group[0]))
+        p | beam.Create(range(200)) | beam.GroupBy(lambda x: x) | beam.Map(lambda group: slow_pid(group[0]))
     ),
     "a splittable DoFn": lambda p: p | beam.Create([200]) | beam.ParDo(CountsSlowly()),
 }
@@ -86,7 +87,9 @@ def test_more_workers_come_when_much_waits(flags, tmp_path):
 def test_a_hot_key_is_named_with_its_share(flags, caplog):
     caplog.set_level(logging.WARNING)
     with beam.Pipeline(options=flags()) as p:
-        pairs = p | beam.io.Read(CountingSource(200_000)) | beam.Map(lambda i: ("hot" if i % 4 else str(i), i))
+        pairs = (
+            p | beam.io.Read(CountingSource(200_000)) | beam.Map(lambda i: ("hot" if i % 4 else str(i), i))
+        )
         pairs | "group" >> beam.GroupByKey() | beam.Map(lambda kv: len(kv[1]))
     (warning,) = [record.getMessage() for record in caplog.records if "Hot key" in record.getMessage()]
     assert "75% of the 200,000 pairs" in warning and "'hot'" in warning and "'group'" in warning
@@ -121,7 +124,9 @@ def test_a_create_is_read_and_a_reshuffle_begins_a_stage():
     ]
 
 
-def test_state_by_key_gets_an_exchange_by_key_and_all_elements_of_a_key_in_one_task(flags, tmp_path, monkeypatch):
+def test_state_by_key_gets_an_exchange_by_key_and_all_elements_of_a_key_in_one_task(
+    flags, tmp_path, monkeypatch
+):
     """The engine does not have state yet, so a plain step is taken for a stateful one, and its end is watched."""
     marked = created.exchange_keys
 
@@ -131,7 +136,9 @@ def test_state_by_key_gets_an_exchange_by_key_and_all_elements_of_a_key_in_one_t
             for id_, step in plan.steps.items()
         }
         exchanged = marked(attrs.evolve(plan, steps=steps))
-        plain = {id_: attrs.evolve(s, spec={**s.spec, "stateful": False}) for id_, s in exchanged.steps.items()}
+        plain = {
+            id_: attrs.evolve(s, spec={**s.spec, "stateful": False}) for id_, s in exchanged.steps.items()
+        }
         return attrs.evolve(exchanged, steps=plain)
 
     from hornbeam.runners.multiprocess import multiprocess_runner
@@ -152,7 +159,12 @@ def test_state_by_key_gets_an_exchange_by_key_and_all_elements_of_a_key_in_one_t
                     file.write(f"{key} {len(values)}\n")
 
     with beam.Pipeline(options=flags()) as p:
-        p | beam.io.Read(CountingSource(30_000)) | beam.Map(lambda i: (i % 300, i)) | "keeps" >> beam.ParDo(Keeps())
+        (
+            p
+            | beam.io.Read(CountingSource(30_000))
+            | beam.Map(lambda i: (i % 300, i))
+            | "keeps" >> beam.ParDo(Keeps())
+        )
     lines = [line for path in tmp_path.iterdir() for line in path.read_text().splitlines()]
     assert sorted(lines) == sorted(f"{key} 100" for key in range(300))
 
