@@ -2,7 +2,7 @@
 
 A file holds blocks one after the other; who wrote it tells where they lie (a BlockRef), there is no directory in it.
 
-    header   magic "HB", flags (bit 0: lz4, bit 1: zstd), number of buffers, length of the payload, CRC-32 of all that and the payload
+    header   magic "HB", flags (1: lz4, 2: zstd), number of buffers, length of the payload, CRC-32 of that and the payload
     payload  for each buffer its length (u64), the length of the pickle (u64), the pickle (protocol 5), and each buffer
              at a multiple of 64 bytes from the start of the payload
 
@@ -165,8 +165,10 @@ def read_block(ref: BlockRef) -> Any:
     view = memoryview(mapped)[ref.offset - first :]
     magic, flags, count, length, crc = _HEADER.unpack_from(view)
     payload = view[_HEADER.size : _HEADER.size + length]
-    if magic != _MAGIC or _HEADER.size + length != ref.length or (
-        zlib.crc32(payload, _crc_of_header(flags, count, length)) != crc
+    if (
+        magic != _MAGIC
+        or _HEADER.size + length != ref.length
+        or (zlib.crc32(payload, _crc_of_header(flags, count, length)) != crc)
     ):
         raise DataError(f"exchange file {ref.path} is damaged at offset {ref.offset}; run the pipeline again")
     if flags:

@@ -1,8 +1,9 @@
-"""MultiProcessRunner beside DirectRunner. `python -m tests.bench.multiprocess_bench [--scale 0.1] [--rounds 3] [--only word]`.
+"""MultiProcessRunner beside DirectRunner: `python -m tests.bench.multiprocess_bench [--scale 0.1] [--rounds 3] [--only w]`.
 
-Both run the same pipeline in turn, several times; printed is the median of the paired ratios, DirectRunner / MultiProcessRunner:
-of the times on the clock, and of the processor's time (DirectRunner's / the workers' share and the coordinator), which is what the
-ratio would be on cores that nobody else uses. `--memory N` groups N elements under --memory_limit=1GB and watches the process tree.
+Both run the same pipeline in turn, several times; printed is the median of the paired ratios Direct / MultiProcess: of the
+times on the clock, and of the processor's time (DirectRunner's / the workers' share and the coordinator), which is what the
+ratio would be on cores that nobody else uses. `--memory N` groups N elements under --memory_limit=1GB and watches the
+process tree.
 """
 
 from __future__ import annotations
