@@ -229,6 +229,8 @@ class StatefulOperator(DoFnOperator, Head):
         count = 0
         for result in results:
             count += 1
+            if result is None:
+                continue
             yield result if type(result) in _SIZED else iterable_result(result, self.label)
         if count < len(bundle.values):
             # To map() the StopIteration of a function is the end of the elements.

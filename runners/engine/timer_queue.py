@@ -1,7 +1,8 @@
 """TimerQueue: what is to happen at which time, in one time domain; the earliest first, then in the order of setting.
 
-A name has one time; setting it again replaces, clearing forgets. Replaced entries stay in the heap until they come up
-or are more than half of it.
+A name has one time; setting it again replaces, clearing forgets. A name that is put off keeps its place in the heap until that
+comes up, and is then put where it belongs: most timers that are set again and again are put off. Entries of names that
+were cleared or set for earlier stay in the heap until they come up or are more than half of it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ class TimerQueue(Generic[NameT]):
 
     def __init__(self) -> None:
         self._heap: list[tuple[int, int, NameT]] = []
-        self._current: dict[NameT, tuple[int, int]] = {}
+        #: Time, number of the setting, and the time under which the name stands in the heap: that or earlier.
+        self._current: dict[NameT, tuple[int, int, int]] = {}
         self._count = 0
 
     def __len__(self) -> int:
@@ -31,12 +33,21 @@ class TimerQueue(Generic[NameT]):
 
     def set(self, name: NameT, time: int) -> None:
         """Let `name` come up at `time`, in place of any time it had."""
-        self._count += 1
-        self._current[name] = (time, self._count)
-        heapq.heappush(self._heap, (time, self._count, name))
-        if len(self._heap) > _STALE_MIN and len(self._heap) > 2 * len(self._current):
-            self._heap = [(time, order, name) for name, (time, order) in self._current.items()]
-            heapq.heapify(self._heap)
+        self._count = count = self._count + 1
+        current = self._current
+        entry = current.get(name)
+        if entry is not None and entry[2] <= time:
+            current[name] = (time, count, entry[2])
+            return
+        current[name] = (time, count, time)
+        heapq.heappush(self._heap, (time, count, name))
+        if len(self._heap) > _STALE_MIN and len(self._heap) > 2 * len(current):
+            self._rebuild()
+
+    def _rebuild(self) -> None:
+        self._heap = [(time, order, name) for name, (time, order, _) in self._current.items()]
+        heapq.heapify(self._heap)
+        self._current = {name: (time, order, time) for time, order, name in self._heap}
 
     def time_of(self, name: NameT) -> int | None:
         """When it comes up, if it is set."""
@@ -57,9 +68,14 @@ class TimerQueue(Generic[NameT]):
         heap, current = self._heap, self._current
         while heap:
             time, order, name = heap[0]
-            if current.get(name) == (time, order):
+            entry = current.get(name)
+            if entry is None or entry[2] != time:
+                heapq.heappop(heap)
+            elif entry[1] == order:
                 return time
-            heapq.heappop(heap)
+            else:
+                current[name] = (entry[0], entry[1], entry[0])
+                heapq.heapreplace(heap, (entry[0], entry[1], name))
         return None
 
     def pop_due(self, until: int) -> Iterator[tuple[int, NameT]]:
@@ -71,5 +87,5 @@ class TimerQueue(Generic[NameT]):
 
     def items(self) -> Iterator[tuple[NameT, int]]:
         """Every name with its time, in no order."""
-        for name, (time, _) in self._current.items():
+        for name, (time, _, _) in self._current.items():
             yield name, time

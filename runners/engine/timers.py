@@ -124,11 +124,15 @@ class KeyedTimer(RuntimeTimer):
         *,
         output_timestamp: TimestampTypes | None = None,
     ) -> None:
-        timer = self.of_tag(dynamic_timer_tag) if dynamic_timer_tag else self
+        time = timestamp.micros if type(timestamp) is Timestamp else micros_of(timestamp)
+        if not dynamic_timer_tag:
+            self.family.schedule(self, time, output_timestamp)
+            return
+        timer = self.of_tag(dynamic_timer_tag)
         try:
-            self.family.schedule(timer, micros_of(timestamp), output_timestamp)
+            self.family.schedule(timer, time, output_timestamp)
         finally:
-            if dynamic_timer_tag and timer.time is None:
+            if timer.time is None:
                 timer.unset()
 
     def clear(self, dynamic_timer_tag: str = "") -> None:
