@@ -63,6 +63,7 @@ class StreamExecution:
         self._requests: deque[Callable[[], None]] = deque()
         self._ended = False
         self._cancelled = False
+        self._told = -1
         self._drain_at = NEVER
         self._draining = False
 
@@ -167,7 +168,7 @@ class StreamExecution:
         self._advance()
         while not self._cancelled:
             self._serve()
-            now = self.clock.now_micros()
+            now = self._tell_time()
             if now >= self._drain_at and not self._draining:
                 self._draining = True
                 for stage in self._sources:
@@ -202,9 +203,18 @@ class StreamExecution:
             return None  # what is due now comes before the next event
         return dictated
 
+    def _tell_time(self) -> int:
+        """Processing time, which every stage knows before elements come to it."""
+        now = self.clock.now_micros()
+        if now != self._told:
+            self._told = now
+            for stage in self._stages.values():
+                stage.tell_time(now)
+        return now
+
     def _advance(self) -> None:
         """Ends bundles and moves time on, stage after stage; then what the turn did is committed."""
-        now = self.clock.now_micros()
+        now = self._tell_time()
         open_: list[StreamStage] = []
         for stage in self._stages.values():
             stage.advance(now)

@@ -179,13 +179,14 @@ class Bundle:
         if (sizes == 1).all():
             return self
         counts = sizes[windows.codes]
-        flat = [(window,) for entry in windows.table for window in entry]
+        unique: dict[Any, int] = {}
+        code_of = [unique.setdefault(window, len(unique)) for entry in windows.table for window in entry]
         first = np.concatenate(([0], np.cumsum(sizes)[:-1]))
         owners = np.repeat(np.arange(len(self.values)), counts)
         within = np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts)
-        codes = first[windows.codes[owners]] + within
+        codes = np.array(code_of, dtype=np.intp)[first[windows.codes[owners]] + within]
         bundle = self.take(list(map(self.values.__getitem__, owners.tolist())), owners)
-        bundle.windows = Coded(codes, flat)
+        bundle.windows = Coded(codes, [(window,) for window in unique])
         return bundle
 
     def by_window(self) -> Iterator[tuple[Any, Bundle]]:

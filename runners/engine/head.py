@@ -48,6 +48,9 @@ class Head(Operator):
         """What takes the elements of input `index` (in the order of the step's main inputs). Bundles are never empty."""
         return self.process
 
+    def tell_time(self, now: int) -> None:
+        """Processing time has come to `now`: elements that are handed in from here on come then. Emits nothing."""
+
     def advance(self, watermark: int, now: int) -> None:
         """Event time has come to `watermark` (never less than before), processing time to `now`: emits what is due.
 

@@ -239,7 +239,7 @@ class StatefulOperator(DoFnOperator, Head):
     # Time
 
     def advance(self, watermark: int, now: int) -> None:
-        self._tell_time(now)
+        self.tell_time(now)
         self._present.watermark = watermark
         if self._has_work():
             self._in_step(self._catch_up)
@@ -247,7 +247,7 @@ class StatefulOperator(DoFnOperator, Head):
     def finish_input(self) -> None:
         self.advance(END_OF_TIME, WallClock().now_micros())
 
-    def _tell_time(self, now: int) -> None:
+    def tell_time(self, now: int) -> None:
         first = self._present.now == UNKNOWN
         self._present.now = now
         if first:

@@ -142,6 +142,13 @@ class StreamStage:
 
     # Time
 
+    def tell_time(self, now: int) -> None:
+        """Processing time has come to `now`; what is handed in from here on comes then."""
+        for view in self.views.values():
+            view.tell_time(now)
+        if self.head is not None:
+            self.head.tell_time(now)
+
     def advance(self, now: int) -> None:
         """Takes over the watermarks of its edges, and gives out what is due."""
         with processing_time.at(now):

@@ -70,6 +70,11 @@ class StreamingView(SideInputReader):
         if self._dirty is not None:
             self._dirty.add(window)
 
+    def tell_time(self, now: int) -> None:
+        """Processing time has come to `now`."""
+        if self._panes is not None:
+            self._panes.tell_time(now)
+
     def advance(self, watermark: int, now: int) -> None:
         """Event time of the side input has come to `watermark`."""
         if self._panes is not None:

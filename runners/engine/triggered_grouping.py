@@ -250,6 +250,9 @@ class TriggeredGrouping(Head):
 
     # Time
 
+    def tell_time(self, now: int) -> None:
+        self._now = now
+
     def advance(self, watermark: int, now: int) -> None:
         for panes in self._advanced(watermark, now):
             self.emit(panes)
