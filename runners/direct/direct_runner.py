@@ -164,6 +164,11 @@ def ends_by_itself(graph: Graph) -> bool:
 
 def clock_for(graph: Graph, chosen: Clock | str) -> Clock:
     """The clock of the option `--clock`; with a TestStream one that begins at 0 and that the TestStream moves."""
+    if has_test_stream(graph) and not isinstance(chosen, str):
+        raise PipelineError(
+            f"the pipeline has a TestStream, which moves its clock, and was given {chosen!r}; say what time passes by "
+            "TestStream.advance_processing_time instead"
+        )
     if has_test_stream(graph) or chosen == "fake":
         return ManualClock(runs_ahead=True)
     if not isinstance(chosen, str):

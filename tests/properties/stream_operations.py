@@ -17,7 +17,10 @@ from hornbeam.transforms.window import FixedWindows, GlobalWindows, TimestampedV
 
 @attrs.frozen
 class Operation:
-    """How a step is applied to (label, stream, param, side stream), and what may be done with the result."""
+    """How a step is applied to (label, stream, param, side stream), and what may be done with the result.
+
+    If it gives several streams, the steps behind take the first.
+    """
 
     apply: Callable[[str, Any, Any, Any], Any]
     params: st.SearchStrategy[Any] = attrs.field(factory=st.none)
@@ -76,6 +79,15 @@ SIDE = {
 }
 OPERATIONS: dict[str, Operation] = {
     "group": Operation(lambda label, s, _, __: s | label >> beam.GroupByKey(), groups=True),
+    "group_with_late": Operation(
+        lambda label, s, _, __: tuple(s | label >> beam.GroupByKey(late_tag="late")), groups=True
+    ),
+    "sum_with_late": Operation(
+        lambda label, s, _, __: tuple(
+            _numbers(label, s) | label >> beam.CombinePerKey(sum).with_late_output("late")
+        ),
+        groups=True,
+    ),
     "sum": _combine(lambda: sum),
     "count": _combine(beam.combiners.CountCombineFn),
     "spread": _combine(Spread),

@@ -51,9 +51,10 @@ class Program:
         shown = []
         for number, step in enumerate(self.steps):
             operation = OPERATIONS[step.op]
-            stream = operation.apply(f"{number}_{step.op}", stream, step.param, outputs.get("s"))
+            given = operation.apply(f"{number}_{step.op}", stream, step.param, outputs.get("s"))
+            stream, *others = given if isinstance(given, tuple) else (given,)
             if operation.shows:
-                shown.append(stream)
+                shown += [stream, *others]
         return shown or [stream]
 
 

@@ -34,6 +34,9 @@ class Windowing:
     accumulating: bool = False
     lateness: float = 0
     combiner: str = "OUTPUT_AT_EOW"
+    #: Whether the end of a window, and its expiry, give panes without elements.
+    empty_on_time: bool = True
+    empty_at_expiry: bool = False
 
     def transform(self) -> beam.WindowInto:
         """The WindowInto."""
@@ -44,6 +47,8 @@ class Windowing:
             accumulation_mode="ACCUMULATING" if self.accumulating else "DISCARDING",
             timestamp_combiner=self.combiner,
             allowed_lateness=self.lateness,
+            on_time_behavior="FIRE_ALWAYS" if self.empty_on_time else "FIRE_IF_NON_EMPTY",
+            closing_behavior="EMIT_ALWAYS" if self.empty_at_expiry else "EMIT_IF_NONEMPTY",
         )
 
     @property
@@ -117,7 +122,12 @@ _window_fns = st.sampled_from(
 _combiners = st.sampled_from(["OUTPUT_AT_EOW", "OUTPUT_AT_EARLIEST", "OUTPUT_AT_LATEST"])
 _latenesses = st.sampled_from([0, 0, 5, 5, 10, 0.000001, 1000])
 
-windowings = st.builds(Windowing, _window_fns, triggers, st.booleans(), _latenesses, _combiners)
+_empty_on_time = st.sampled_from([True, True, True, False])
+_empty_at_expiry = st.sampled_from([False, False, False, True])
+
+windowings = st.builds(
+    Windowing, _window_fns, triggers, st.booleans(), _latenesses, _combiners, _empty_on_time, _empty_at_expiry
+)
 
 #: Under which a group does not depend on the order of its elements at one time, the order inside its values apart.
 orderless_windowings = st.one_of(
