@@ -26,6 +26,7 @@ bench-storage: $(READY) links
 bench: $(READY) links
 	$(BIN)/python -m tests.bench
 	$(BIN)/python -m tests.bench.scale --quick
+	$(BIN)/python -m tests.bench.multiprocess_bench
 
 # The package `hornbeam` is four folders of the root; .ns/hornbeam joins them by links, for tools that walk paths.
 links:
@@ -51,6 +52,9 @@ soak: $(READY) links
 	$(BIN)/python tests/storage_checkpoint/crash_campaign.py --seconds 120
 	$(BIN)/python tests/storage_checkpoint/kill_campaign.py --kills 1000
 	cd tests && SEED=7 ../$(BIN)/python -m storage_log.test_log_crash_points 120
+	cd tests && ../$(BIN)/python -W ignore -m multiprocess_runner.chaos 200 7
+	$(BIN)/python -m tests.bench.multiprocess_bench --memory 100000000
+	HORNBEAM_SOAK=1 $(BIN)/python -m pytest -q tests/model
 	cd tests && ../$(BIN)/python -m storage_log.kill_campaign 1000 7
 
 clean:
