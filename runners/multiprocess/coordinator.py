@@ -26,7 +26,7 @@ from hornbeam.runners.multiprocess.forwarding import emit_record, print_text
 from hornbeam.runners.multiprocess.job import Environment, Job
 from hornbeam.runners.multiprocess.progress import StageProgress
 from hornbeam.runners.multiprocess.remote_errors import restored
-from hornbeam.runners.multiprocess.run_folder import RunFolder
+from hornbeam.runners.multiprocess.run_folder import RunFolder, remove_file
 from hornbeam.runners.multiprocess.scaling import Scaling
 from hornbeam.runners.multiprocess.task import (
     AtRunEnd,
@@ -47,7 +47,7 @@ from hornbeam.runners.multiprocess.task import (
     Text,
 )
 from hornbeam.runners.multiprocess.task_book import StageState, Task, TaskBook
-from hornbeam.runners.multiprocess.worker import STACKS_SIGNAL, job_path, stacks_path
+from hornbeam.runners.multiprocess.worker import STACKS_SIGNAL, job_path, stacks_path, task_path
 from hornbeam.runners.multiprocess.workers import WorkerProcess, server
 from hornbeam.utils.run_end import at_run_end
 
@@ -64,7 +64,9 @@ _SPLIT_AGAIN_SECONDS = (0.02, 1.0)
 _STILLBORN_MAX = 5
 _REPORT_HUNG_SECONDS = 300.0
 _STACKS_SECONDS = 1.0
-_GRACE_SECONDS = 5.0
+#: How long workers may take to tear down, at the end of a run and when it has failed.
+_GRACE_SECONDS = 10.0
+_GRACE_AFTER_FAILURE_SECONDS = 2.0
 
 
 class WorkerLostError(RunnerError):
@@ -373,6 +375,7 @@ class Coordinator:
                 f"\n{stacks}" if stacks else "",
             )
             self.book.enqueue(task)
+            remove_file(task_path(self._folder.path, task.id, seat.attempt))
         self._close(seat)
         if not seat.is_leaving and not self.book.is_finished and len(self._seats) < self._scaling.least:
             self._hire()
@@ -464,7 +467,7 @@ class Coordinator:
                 seat.process.channel.send(Stop())
             except OSError:
                 continue
-        until = time.monotonic() + _GRACE_SECONDS
+        until = time.monotonic() + (_GRACE_AFTER_FAILURE_SECONDS if failed else _GRACE_SECONDS)
         error: BaseException | None = None
         try:
             while self._seats and (left := until - time.monotonic()) > 0:

@@ -82,10 +82,10 @@ class TaskOutputs:
 
     # A task
 
-    def begin(self, name: str) -> None:
-        """A task begins; its file gets the name."""
+    def begin(self, path: str) -> None:
+        """A task begins, whose file is to be there."""
         self.discard()
-        self._file = BlockFile(os.path.join(self._folder, name), self._compression)
+        self._file = BlockFile(path, self._compression)
 
     def finish(self) -> Index:
         """Writes what is left and gives the index of all that the task wrote."""

@@ -88,3 +88,11 @@ def _is_abandoned(path: str) -> bool:
             return True
     except OSError:
         return False
+
+
+def remove_file(path: str) -> None:
+    """Removes a file of the folder, if it is there."""
+    try:
+        os.unlink(path)
+    except OSError:
+        pass  # the folder goes as a whole

@@ -8,7 +8,6 @@ when the attempt dies, its children are struck out, whether done or not, and the
 from __future__ import annotations
 
 import heapq
-import os
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
@@ -20,7 +19,18 @@ from hornbeam.runners.multiprocess import hot_keys
 from hornbeam.runners.multiprocess.blocks import BlockRef
 from hornbeam.runners.multiprocess.created import created_count, is_created, is_keyed
 from hornbeam.runners.multiprocess.outputs import Index
-from hornbeam.runners.multiprocess.task import Blocks, Cut, Do, Group, Impulse, Range, Ranges, Work
+from hornbeam.runners.multiprocess.run_folder import remove_file
+from hornbeam.runners.multiprocess.task import (
+    Blocks,
+    Cut,
+    Do,
+    Group,
+    Impulse,
+    Range,
+    Ranges,
+    Restriction,
+    Work,
+)
 from hornbeam.runners.planner.plan import GROUPING_URNS, Plan, Stage
 
 #: Tasks for each worker that a stage is cut into, if there is enough of it: the last ones then end at about the same time.
@@ -72,6 +82,8 @@ class StageState:
     is_done: bool = False
     #: Open tasks.
     left: int = 0
+    #: Files of elements that running tasks have given away.
+    given_files: list[str] = attrs.field(factory=list)
     #: Pairs of each of its groupings, for shares.
     pairs: dict[str, int] = attrs.field(factory=dict)
 
@@ -115,10 +127,7 @@ class Catalog:
                     targets.discard(target)
                     if not targets:
                         del self._targets_of[ref.path]
-                        try:
-                            os.unlink(ref.path)
-                        except OSError:
-                            pass  # the run's folder goes as a whole
+                        remove_file(ref.path)
 
 
 class TaskBook:
@@ -162,6 +171,8 @@ class TaskBook:
                 yield from task.metrics
             self.tasks.pop(task.id, None)
         state.tasks.clear()
+        for path in state.given_files:
+            remove_file(path)
         for target in self._last_use.get(state.stage.name, ()):
             if all(self.stages[name].is_done for name in self._readers[target]):
                 self.catalog.release(target)
@@ -327,6 +338,7 @@ class TaskBook:
             made = self._add(state, work)
             if reduced is None:
                 task.children.append(made)
+                state.given_files += _files_of(work)
 
     def died(self, task: Task) -> bool:
         """The task's worker has died: it is to be done again, with what its attempt gave away. Says whether it is open."""
@@ -351,3 +363,9 @@ def _merged(
         tuple(ref for partition in held for ref in partitions[partition].get(index, ()))
         for index in range(inputs)
     )
+
+
+def _files_of(work: Work) -> list[str]:
+    if isinstance(work, Blocks):
+        return [ref.path for ref in work.refs]
+    return [work.element.path] if isinstance(work, Restriction) else []

@@ -66,6 +66,11 @@ def stacks_path(folder: str, worker: int) -> str:
     return os.path.join(folder, f"worker-{worker}.stacks")
 
 
+def task_path(folder: str, task: int, attempt: int) -> str:
+    """Where an attempt at a task writes its outputs."""
+    return os.path.join(folder, f"task-{task}-{attempt}")
+
+
 def job_path(folder: str) -> str:
     """Where the coordinator writes the job and its environment."""
     return os.path.join(folder, "job")
@@ -243,7 +248,7 @@ class Worker:
         return Done(do.task, do.attempt, [], self._metrics(), 0, ranges=ranges)
 
     def _run(self, do: Do, stage: StageAtWork) -> Done:
-        self._outputs.begin(f"task-{do.task}-{do.attempt}")
+        self._outputs.begin(task_path(self._folder, do.task, do.attempt))
         feed = stage.feed(do.work)
         self._task, self._feed = do, feed
         stage.run(do.work, feed, self._on_portion)

@@ -201,7 +201,7 @@ def exchange(scale: float) -> None:
             bare = time.process_time() - started
             outputs = TaskOutputs(folder, 1 << 30)
             channel = outputs.keyed("g", 0, "bench", 64, str.encode)
-            outputs.begin("task")
+            outputs.begin(os.path.join(folder, "task"))
             started = time.process_time()
             for chunk in chunks:
                 channel.append(Bundle(chunk))

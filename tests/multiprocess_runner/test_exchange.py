@@ -180,9 +180,10 @@ def test_pairs_come_out_of_their_partitions_as_they_went_in(tmp_path_factory, so
     for bundle in some:
         places = np.repeat(np.arange(len(bundle)), times)
         paired.append(bundle.take([(bundle.values[i], str(i)) for i in places.tolist()], places))
-    outputs = TaskOutputs(str(tmp_path_factory.mktemp("out")), 1 << 30)
+    folder = tmp_path_factory.mktemp("out")
+    outputs = TaskOutputs(str(folder), 1 << 30)
     channel = outputs.keyed("g", 0, "label", 4, encode)
-    outputs.begin("task")
+    outputs.begin(str(folder / "task"))
     for bundle in paired:
         channel.append(bundle)
     found = []
@@ -206,7 +207,7 @@ def test_packed_values_keep_value_and_type(values):
 def test_what_is_no_pair_is_refused_as_the_grouping_would(tmp_path, last):
     for count in (2, 200):
         outputs = TaskOutputs(str(tmp_path), 1 << 30)
-        outputs.begin("task")
+        outputs.begin(str(tmp_path / "task"))
         channel = outputs.keyed("g", 0, "label", 4, encode)
         with pytest.raises(TypeError, match=r"GroupByKey at 'label' needs \(key, value\) pairs; it got"):
             channel.append(Bundle([(1, 2)] * count + [last]))
@@ -216,7 +217,7 @@ def test_what_is_no_pair_is_refused_as_the_grouping_would(tmp_path, last):
 def test_a_spool_comes_back_in_order(tmp_path):
     outputs = TaskOutputs(str(tmp_path), 2000)  # so little that it is written again and again
     channel = outputs.spool("pc", "label")
-    outputs.begin("task")
+    outputs.begin(str(tmp_path / "task"))
     for start in range(0, 1000, 10):
         channel.append(Bundle(list(range(start, start + 10))))
     index = outputs.finish()
