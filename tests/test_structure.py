@@ -67,7 +67,6 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "transforms",
         "runners.planner",
         "runners.engine",
-        "runners.direct",
         "runners.runner",
     ),
 }

@@ -1,8 +1,9 @@
 """MultiProcessRunner: a graph run on many processes of this machine, with the engine of DirectRunner.
 
-May import: planner, engine, direct (its result). The coordinator runs in the program's process; workers are forked from a
+May import: planner, engine. The coordinator runs in the program's process; workers are forked from a
 fork server. Why it is as it is: docs/decisions/0006-multiprocess-runner.md.
 
+    a run        `multiprocess_runner`, `graph_run`
     coordinator  `coordinator` (messages, dead and idle workers), `task_book` (stages cut into tasks), `scaling`,
                  `progress`, `run_folder`
     processes    `workers` (the coordinator's side), `fork_server`, `worker`, `job` (what a worker knows), `channel`, `task`

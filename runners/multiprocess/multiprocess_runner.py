@@ -2,44 +2,12 @@
 
 from __future__ import annotations
 
-from hornbeam.error import DataError, PipelineError
-from hornbeam.graph import urns
 from hornbeam.graph.model import Graph
-from hornbeam.graph.validate import validate
 from hornbeam.metrics.execution import MetricsRegistry
-from hornbeam.options.pipeline_options import (
-    DirectOptions,
-    MultiProcessOptions,
-    PipelineOptions,
-    WorkerOptions,
-)
-from hornbeam.runners.direct.direct_runner import DirectResult
-from hornbeam.runners.engine.failures import user_frames
-from hornbeam.runners.engine.support import refuse_unsupported
-from hornbeam.runners.multiprocess.coordinator import Coordinator
-from hornbeam.runners.multiprocess.created import exchange_keys, read_created
-from hornbeam.runners.multiprocess.job import Job
-from hornbeam.runners.multiprocess.progress import StageProgress
-from hornbeam.runners.multiprocess.run_folder import RunFolder
-from hornbeam.runners.multiprocess.scaling import Scaling
+from hornbeam.metrics.results import MetricResults
+from hornbeam.options.pipeline_options import PipelineOptions
 from hornbeam.runners.multiprocess.workers import server
-from hornbeam.runners.planner import PASSES, Plan, make_plan
-from hornbeam.runners.runner import PipelineRunner
-from hornbeam.utils.run_end import run_scope
-
-#: Parts that the keys of a grouping are dealt out to, at the least; for each worker there are PARTITIONS_A_WORKER.
-PARTITIONS_MIN = 64
-PARTITIONS_A_WORKER = 16
-#: What is not exchanged by key, and so kept small.
-_OF_NO_FRAME_OF_OURS = (KeyboardInterrupt, OSError, DataError, PipelineError)
-
-#: The planner's passes, with those that spread the work on processes before steps are fused.
-_PASSES = (*PASSES[:-1], read_created, exchange_keys, PASSES[-1])
-
-
-def plan_for_workers(graph: Graph) -> Plan:
-    """The plan of a graph for many processes: a reshuffle begins a stage, a Create is read in parts."""
-    return make_plan(graph, passes=_PASSES, cut_before=frozenset({urns.RESHUFFLE}))
+from hornbeam.runners.runner import PipelineResult, PipelineRunner, PipelineState
 
 
 class MultiProcessRunner(PipelineRunner):
@@ -51,51 +19,34 @@ class MultiProcessRunner(PipelineRunner):
     """
 
     def __init__(self) -> None:
-        # It warms up while the pipeline is built.
-        server.start()
+        server.start()  # it warms up while the pipeline is built and the engine is loaded here
 
     def run(self, graph: Graph, options: PipelineOptions | None = None) -> MultiProcessResult:
         """Runs the graph to its end. Workers end and files are removed, whatever happens."""
-        validate(graph)
-        options = options if options is not None else PipelineOptions([])
-        direct = options.view_as(DirectOptions)
-        own = options.view_as(MultiProcessOptions)
-        least, most = own.worker_bounds(options.view_as(WorkerOptions).num_workers)
-        plan = plan_for_workers(graph)
-        refuse_unsupported(plan)
-        registry = MetricsRegistry()
-        progress = StageProgress(not direct.no_progress)
-        folder = RunFolder(direct.temp_dir)
-        try:
-            job = Job(
-                plan,
-                direct.get_all_options(display_warnings=False),
-                folder.path,
-                direct.bundle_size,
-                max(1, direct.memory_limit_bytes() // most),
-                most,
-                max(PARTITIONS_MIN, PARTITIONS_A_WORKER * most),
-                own.exchange_compression or "",
-            )
-            coordinator = Coordinator(
-                job, folder, registry, progress, Scaling(least, most), own.worker_timeout or 0.0
-            )
-            with run_scope():
-                coordinator.run()
-        except BaseException as error:
-            if isinstance(error, _OF_NO_FRAME_OF_OURS):
-                error.with_traceback(user_frames(error.__traceback__))
-            raise
-        finally:
-            progress.close()
-            folder.close()
-        return MultiProcessResult(registry, coordinator.book.catalog.bytes_written)
+        from hornbeam.runners.multiprocess.graph_run import (
+            run_graph,
+        )  # slow to load: while the server warms up
+
+        return MultiProcessResult(*run_graph(graph, options if options is not None else PipelineOptions([])))
 
 
-class MultiProcessResult(DirectResult):
+class MultiProcessResult(PipelineResult):
     """A pipeline that has ended well; one that has not raises from `run`."""
 
     def __init__(self, registry: MetricsRegistry, exchange_bytes: int) -> None:
-        super().__init__(registry)
-        #: Bytes that went through exchange files.
+        super().__init__(PipelineState.DONE)
+        self._registry = registry
+        #: Bytes that went through files between stages.
         self.exchange_bytes = exchange_bytes
+
+    def wait_until_finish(self, duration: float | None = None) -> str:
+        """The state, at once."""
+        return self.state
+
+    def cancel(self) -> str:
+        """Nothing is left to end."""
+        return self.state
+
+    def metrics(self) -> MetricResults:
+        """What the steps counted."""
+        return self._registry.results()

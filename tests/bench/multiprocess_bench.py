@@ -1,9 +1,9 @@
-"""MultiProcessRunner beside DirectRunner: `python -m tests.bench.multiprocess_bench [--scale 0.1] [--rounds 3] [--only w]`.
+"""MultiProcessRunner beside DirectRunner: `python -m tests.bench.multiprocess_bench [--scale 0.1] [--rounds 3]`.
 
-Both run the same pipeline in turn, several times; printed is the median of the paired ratios Direct / MultiProcess: of the
-times on the clock, and of the processor's time (DirectRunner's / the workers' share and the coordinator), which is what the
-ratio would be on cores that nobody else uses. `--memory N` groups N elements under --memory_limit=1GB and watches the
-process tree.
+Both run the same pipeline in turn, several times; printed is the median of the paired ratios, DirectRunner by
+MultiProcessRunner: of the times on the clock, and of the processor's time (DirectRunner's by the workers' share and the
+coordinator), which is what the ratio would be on cores that nobody else uses. `--memory N` groups N elements under
+--memory_limit=1GB and watches the process tree.
 """
 
 from __future__ import annotations
@@ -201,7 +201,7 @@ def exchange(scale: float) -> None:
             bare = time.process_time() - started
             outputs = TaskOutputs(folder, 1 << 30)
             channel = outputs.keyed("g", 0, "bench", 64, str.encode)
-            outputs.begin(os.path.join(folder, "task"))
+            outputs.begin("task")
             started = time.process_time()
             for chunk in chunks:
                 channel.append(Bundle(chunk))

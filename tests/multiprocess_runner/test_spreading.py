@@ -14,7 +14,7 @@ from hornbeam.io.restriction_trackers import OffsetRange, OffsetRestrictionTrack
 from hornbeam.io.utils import CountingSource
 from hornbeam.runners.multiprocess import created
 from hornbeam.runners.multiprocess.at_work import StageAtWork
-from hornbeam.runners.multiprocess.multiprocess_runner import plan_for_workers
+from hornbeam.runners.multiprocess.graph_run import plan_for_workers
 
 
 def slow_pid(x):
@@ -141,10 +141,10 @@ def test_state_by_key_gets_an_exchange_by_key_and_all_elements_of_a_key_in_one_t
         }
         return attrs.evolve(exchanged, steps=plain)
 
-    from hornbeam.runners.multiprocess import multiprocess_runner
+    from hornbeam.runners.multiprocess import graph_run
 
-    passes = tuple(as_if_stateful if p is marked else p for p in multiprocess_runner._PASSES)
-    monkeypatch.setattr(multiprocess_runner, "_PASSES", passes)
+    passes = tuple(as_if_stateful if p is marked else p for p in graph_run._PASSES)
+    monkeypatch.setattr(graph_run, "_PASSES", passes)
 
     class Keeps(beam.DoFn):
         def start_bundle(self):
