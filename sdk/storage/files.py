@@ -204,9 +204,10 @@ class Files:
             except OSError as error:
                 raise storage_error(error, name, "fault point") from error
 
-    def open_append(self, path: str) -> Handle:
-        """Open for reading and for writing at the end, creating the file if it is missing (then sync_dir)."""
-        return self._open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, "open")
+    def open_append(self, path: str, create: bool = True) -> Handle:
+        """Open for reading and for writing at the end. A missing file is made (then sync_dir), unless one does not want
+        to `create` it: MissingFileError."""
+        return self._open(path, os.O_RDWR | os.O_APPEND | (os.O_CREAT if create else 0), "open")
 
     def open_read(self, path: str) -> Handle:
         """Open for reading only."""

@@ -96,6 +96,39 @@ def test_a_merge_that_finds_no_room_does_not_fail_the_commit_and_is_tried_again(
     check_no_orphans(store, files)
 
 
+@pytest.mark.parametrize("fails", ["write merge", "rename manifest", "sync_dir manifests"])
+def test_merges_that_fail_again_and_again_leave_no_files_behind(fails: str) -> None:
+    disk = SimDisk(seed=5)
+    files = SimFiles(disk)
+    options = StoreOptions(runs_max=2, merge="commit", file_bytes_max=100, block_bytes=30, retain=2)
+    store = CheckpointStore(DIRECTORY, options, key_groups=8, files=files)
+    merging = False
+    operation_that_fails, place = fails.split()
+
+    def fail(operation: str, path: str) -> None:
+        nonlocal merging
+        if operation == "create" and "-merge-" in path:
+            merging = True
+        if merging and operation == operation_that_fails and place in path:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    disk.on_call = fail
+    for number in range(12):
+        merging = False
+        commit(store, number)
+        assert found(store) == expected(number + 1)
+        listed = {file.name for manifest in store.checkpoints() for file in manifest.files}
+        left = set(files.listdir(store.layout.state)) - listed
+        assert len(left) <= 4, f"after {number} merges that failed: {sorted(left)}"
+    assert store.merge_error is not None
+    crashed = SimFiles(disk.after_crash(9))
+    disk.on_call = None
+    store.gc()
+    check_no_orphans(store, files)
+    with CheckpointStore(DIRECTORY, options, key_groups=8, files=crashed) as again:
+        assert found(again) == expected(12)
+
+
 def test_closing_gives_up_a_merge_and_the_next_opening_clears_it_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,7 +148,7 @@ def test_closing_gives_up_a_merge_and_the_next_opening_clears_it_away(
 
         monkeypatch.setattr(store._merger, "check", closed_in_the_middle)
         assert not store.compact(full=True) and store.head == before
-        assert [name for name in os.listdir(store.layout.state) if "-merge-" in name] != []
+        assert [name for name in os.listdir(store.layout.state) if "-merge-" in name] == []
     with CheckpointStore(tmp_path, options, key_groups=8) as store:
         check_no_orphans(store, OS_FILES)
         with store.snapshot() as snapshot:

@@ -77,7 +77,8 @@ def fail_everywhere(
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EMFILE], ids=lambda n: errno.errorcode[n])
 def test_every_call_may_fail_once(number: int) -> None:
-    assert fail_everywhere(seed=number, steps=8, number=number) > 90
+    steps = 5 if number == errno.EIO else 8  # reads can fail with it too: three times as many calls
+    assert fail_everywhere(seed=number, steps=steps, number=number) > 90
 
 
 def test_a_disk_that_fails_from_some_call_on() -> None:

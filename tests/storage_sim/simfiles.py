@@ -190,9 +190,9 @@ class SimFiles(Files):
         except OSError as error:
             raise storage_error(error, path, word) from error
 
-    def open_append(self, path: str) -> Handle:
+    def open_append(self, path: str, create: bool = True) -> Handle:
         with self.disk.mutex:
-            if self.disk.find(path) is None:
+            if create and self.disk.find(path) is None:
                 return self.create(path)
             return self._open_node("open", path, writable=True)
 

@@ -31,6 +31,7 @@ class Ledger:
         self._references = References()
         self._doubtful: dict[str, Manifest] = {}
         self._doomed: list[Manifest] = []
+        self._swapping: dict[str, Manifest] = {}
         self._garbage: set[str] = set()
 
     def load(self) -> None:
@@ -72,13 +73,23 @@ class Ledger:
         self.manifests[name] = manifest
 
     def replace(self, old: Manifest, new: Manifest) -> None:
-        """Swap a manifest for one of the same content in other files. If it raises, either is on the disk, and
-        the files of both are kept until the store is opened again."""
+        """Swap a manifest for one of the same content in other files. If it raises, either is on the disk, and the
+        files of both are kept until `settle_swaps`, or until the manifest is removed."""
+        self.settle_swaps()
         self._references.hold(new)
+        self._swapping[new.file_name] = new
         self._files.write_atomic(self._layout.manifest_path(new.file_name), new.encode())
         self._files.fault("checkpoint.manifest.replaced")
+        del self._swapping[new.file_name]
         self.manifests[new.file_name] = new
         self.discard(self._references.release(old))
+
+    def settle_swaps(self) -> None:
+        """Write manifests again whose replacement failed, so that the files of the replacement can go."""
+        for name, new in list(self._swapping.items()):
+            self._files.write_atomic(self._layout.manifest_path(name), self.manifests[name].encode())
+            del self._swapping[name]
+            self.discard(self._references.release(new))
 
     def settle_doubts(self, keep: str | None = None) -> None:
         """Make sure that doubtful manifests, but for the one that is about to be written again, are gone."""
@@ -96,6 +107,9 @@ class Ledger:
         self._unlink_if_there(self._layout.manifest_path(manifest.file_name))
         del self.manifests[manifest.file_name]
         self._doomed.append(manifest)
+        swapping = self._swapping.pop(manifest.file_name, None)
+        if swapping is not None:
+            self._doomed.append(swapping)
 
     def forget_removed(self) -> None:
         """Make removals durable; what only removed manifests needed is garbage then."""

@@ -252,16 +252,23 @@ class CheckpointStore:
                 return False
             manifest = attrs.evolve(head, files=merged)
             self.files.fault("checkpoint.merge.begin")
-            self.files.sync_dir(self.layout.state)
-            self._ledger.replace(head, manifest)
+            try:
+                self.files.sync_dir(self.layout.state)
+                self._ledger.replace(head, manifest)
+            except StorageError:
+                self._ledger.discard(file.name for file in outputs)  # kept if a manifest may list them
+                raise
             self._head = manifest
             self._clean_up()
             return True
 
     def abandon_merge(self, plan: MergePlan) -> None:
-        """Say that a plan will not be applied; its files are cleared away by the next `gc`."""
+        """Say that a plan will not be applied; its files are cleared away, unless other merges are under way (then by
+        the next `gc`)."""
         with self._mutex:
             self._merges -= 1
+            if self._merges == 0 and self._lock.held:
+                self._clear_away_merged()
 
     def compact(self, full: bool = False) -> bool:
         """Merge once if there are too many runs (or, `full`, into one without tombstones); whether it did.
@@ -303,6 +310,7 @@ class CheckpointStore:
         with self._mutex:
             self._check_open()
             self._ledger.settle_doubts()
+            self._ledger.settle_swaps()
             self._retire()
             removed = self._ledger.remove_unfinished()
             written = self.files.listdir(self.layout.state)
@@ -342,6 +350,18 @@ class CheckpointStore:
             self.cleanup_error = None
         except StorageError as error:
             self.cleanup_error = error
+
+    def _clear_away_merged(self) -> None:
+        """Half a merge may be as large as the state: a full disk must not be filled by trying again."""
+        try:
+            for name in self.files.listdir(self.layout.state):
+                parts = parse_file_name(name)
+                if parts is not None and parts[2] == MERGE_LABEL and not self._being_written(name):
+                    self._ledger.discard([name])
+        except StorageError as error:
+            self.cleanup_error = error
+        else:
+            self._clean_up()
 
     def _retire(self) -> None:
         for manifest in checkpoints_in(self._ledger.manifests)[: -self.options.retain]:

@@ -168,6 +168,14 @@ class GroupMember:
         """Become a member; what it is given comes with the next `poll`."""
         self.member_id = uuid.uuid4().hex[:12]
         self._life = self._log.files.lock(self._files.member_path(self.member_id), timeout=1.0)
+        try:
+            self._enter_group()
+        except BaseException:
+            self._forget()
+            raise
+        self._seen_pulse = -1
+
+    def _enter_group(self) -> None:
         with self._files.locked():
             state = self._files.load()
             self._drop_dead(state)
@@ -181,7 +189,6 @@ class GroupMember:
                 self._topics, self._slot, self._assignor, self._lease_ms, self._client
             )
             self._deal(state)
-        self._seen_pulse = -1
 
     def leave(self) -> None:
         """Give everything back at once."""

@@ -246,14 +246,20 @@ class Log:
             return
         if self._cleaner is not None:
             self._cleaner.join()
+        errors = []
         try:
             for topic in list(self._topics.values()):
-                if not topic.is_deleted:
-                    topic.close()
+                try:
+                    if not topic.is_deleted:
+                        topic.close()
+                except (StorageError, LogError) as error:
+                    errors.append(error)
         finally:
             self._closed = True
             self.open_files.clear()
             self._open_lock.release()
+        if errors:
+            raise errors[0]
 
     def _join_session(self) -> None:
         """Begin a session if nobody has the log open, else join the one that runs."""

@@ -35,8 +35,9 @@ class OpenFiles:
         return self._get((path, version, _READ), self._files.open_read)
 
     def appender(self, path: str, version: Version) -> Handle:
-        """A handle to append and sync with, for the holder of the partition's lock."""
-        return self._get((path, version, _APPEND), self._files.open_append)
+        """A handle to append and sync with, for the holder of the partition's lock. The file must exist: there may be
+        another topic under its path by now."""
+        return self._get((path, version, _APPEND), self._open_existing)
 
     def lock_file(self, path: str, uid: str) -> LockFile:
         """A lock file of a topic, for one thread of this process at a time."""
@@ -62,6 +63,9 @@ class OpenFiles:
 
     def __len__(self) -> int:
         return len(self._handles)
+
+    def _open_existing(self, path: str) -> Handle:
+        return self._files.open_append(path, create=False)
 
     def _get(self, key: tuple[str, Version, str], opener: Callable[[str], _File]) -> _File:
         with self._lock:

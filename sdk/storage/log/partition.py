@@ -142,8 +142,7 @@ class Partition:
         """Recover the partition if nobody did in this session; wait for a swap of files to end (or end it, if
         its process died). Not to be called with `view_lock` held."""
         words = self.words
-        if words[words_of.DELETED] == words_of.IS_DELETED:
-            raise TopicDeletedError(f"topic {self.topic!r} was deleted")
+        self._refuse_if_deleted()
         if words[words_of.SESSION] != self.session or words[words_of.GENERATION] & 1:
             with self.section():
                 pass
@@ -172,8 +171,7 @@ class Partition:
         """Hold the partition alone, recovered and with the view up to date. Re-entrant for one thread."""
         if os.getpid() != self._pid:
             raise ForkedError("this Log was opened before a fork; open the directory anew in the child")
-        if self.words[words_of.DELETED] == words_of.IS_DELETED:
-            raise TopicDeletedError(f"topic {self.topic!r} was deleted")
+        self._refuse_if_deleted()
         with self._mutex:
             if self._in_section:
                 yield
@@ -238,18 +236,18 @@ class Partition:
         it, the others sleep until it is done, and one of those left over does the next."""
         words = self.words
         offset = min(offset, words[words_of.END_OFFSET])
-        alone = False  # SYNCING may be a dead process's
-        while words[words_of.FLUSHED_OFFSET] < offset:
-            if words[words_of.SUSPECT]:
+        until = time.monotonic() + _SYNC_WAIT_S  # SYNCING may be a dead process's
+        while True:
+            if words[words_of.SUSPECT] and words[words_of.FLUSHED_OFFSET] < offset:
                 with self.section(), self._sync_mutex, self._sync_file():
                     if words[words_of.SUSPECT]:
                         recovery.rewrite_suspect(self)
-                continue
             seen = self._sync_bell.value()
             if words[words_of.FLUSHED_OFFSET] >= offset:
                 break
-            if (words[words_of.SYNCING] and not alone) or not self._sync_if_free(offset):
-                alone = not self._sync_bell.wait(seen, self._bits, _SYNC_WAIT_S)
+            patient = words[words_of.SYNCING] and time.monotonic() < until
+            if patient or not self._sync_if_free(offset):
+                self._sync_bell.wait(seen, self._bits, _SYNC_WAIT_S)
             else:
                 self._sync_bell.ring(self._bits)
         if self.settings.visibility == "durable":
@@ -289,6 +287,7 @@ class Partition:
     def _sync_active(self) -> None:
         words = self.words
         end = words[words_of.END_OFFSET]  # read before the base: see the module's invariants
+        self._refuse_if_deleted()
         handle = self.append_handle(words[words_of.ACTIVE_BASE])
         try:
             handle.sync()
@@ -417,8 +416,7 @@ class Partition:
 
     def _enter(self) -> None:
         words = self.words
-        if words[words_of.DELETED] == words_of.IS_DELETED:
-            raise TopicDeletedError(f"topic {self.topic!r} was deleted")
+        self._refuse_if_deleted()
         if words[words_of.SESSION] != self.session or words[words_of.BUSY] or words[words_of.GENERATION] & 1:
             recovery.recover(self)
             return
@@ -428,11 +426,19 @@ class Partition:
         if view.index.next_offset < words[words_of.END_OFFSET]:
             view.catch_up(words[words_of.END_OFFSET])
 
+    def _refuse_if_deleted(self) -> None:
+        if self.words[words_of.DELETED] == words_of.IS_DELETED:
+            raise TopicDeletedError(f"topic {self.topic!r} was deleted")
+
     def _prepare(self, size: int) -> None:
         """Have an active segment with room for `size` bytes that ends where it should. May lose what a failed fsync
         lost, so producers are checked after this."""
         self._make_room(size)
-        if self.append_handle(self.view.index.base_offset).size() != self.view.index.position:
+        try:
+            whole = self.append_handle(self.view.index.base_offset).size() == self.view.index.position
+        except MissingFileError:
+            whole = False
+        if not whole:
             recovery.recover(self)
 
     def _make_room(self, size: int) -> None:

@@ -181,7 +181,7 @@ def _scan_last(partition: Partition, hint: int) -> int:
                 raise CorruptionError(
                     handle.path, position, f"{error.reason}; records up to offset {hint} had been synced"
                 ) from error
-            with partition.files.open_append(handle.path) as writer:
+            with partition.files.open_append(handle.path, create=False) as writer:
                 writer.truncate(position)
                 writer.sync()
             break

@@ -8,8 +8,14 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from hornbeam.storage.errors import StorageError
 from hornbeam.storage.log import shared_words as words_of
-from hornbeam.storage.log.errors import FormatVersionError, TopicDeletedError, UnknownPartitionError
+from hornbeam.storage.log.errors import (
+    FormatVersionError,
+    LogError,
+    TopicDeletedError,
+    UnknownPartitionError,
+)
 from hornbeam.storage.log.partition import Partition
 from hornbeam.storage.log.sealed_json import seal, unseal
 from hornbeam.storage.log.settings import TopicSettings
@@ -129,10 +135,16 @@ class Topic:
         self._words[GONE_WORD] = words_of.IS_DELETED
 
     def close(self) -> None:
-        """Close the partitions."""
+        """Close the partitions: all of them, even if one cannot be synced. Raises the first error."""
+        errors = []
         with self._lock:
             for partition in self._partitions.values():
-                partition.close()
+                try:
+                    partition.close()
+                except (StorageError, LogError) as error:
+                    errors.append(error)
+        if errors:
+            raise errors[0]
 
     def _make_durable(self) -> None:
         """Before the first records of a partition: the names on the way to it are on the disk, even if an fsync
