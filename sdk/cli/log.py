@@ -446,7 +446,7 @@ def _offset_rows(log: Log, group: str, topic: str | None) -> list[dict[str, Any]
     """Committed offsets; of the topics that the group reads, also the partitions it has committed nothing of yet."""
     members = describe_group(log, group)["members"]
     held = {tuple(place): member["member"] for member in members for place in member["partitions"]}
-    committed = OffsetStore.of(log).committed(group, timeout_s=1.0)
+    committed = OffsetStore.of(log).committed(group, timeout_s=1.0, or_older=True)
     topics = {name for member in members for name in member["topics"]} | {name for name, _ in committed}
     places = {*committed, *((p.topic, p.number) for name in topics for p in _partitions(log, name))}
     rows = []

@@ -15,6 +15,7 @@ import attrs
 
 from hornbeam.storage.log import shared_words as words_of
 from hornbeam.storage.log.bell import EVERY_TOPIC
+from hornbeam.storage.log.errors import TransactionError
 from hornbeam.storage.log.log import Log
 from hornbeam.storage.log.partition import Partition
 from hornbeam.storage.log.partition_reader import PartitionReader
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 OFFSETS_TOPIC = "__offsets"
 OFFSETS_PARTITIONS = 8
-_STABLE_WAIT_S = 30.0
+_STABLE_WAIT_S = 90.0  # longer than a transaction may take by default
 
 
 @attrs.frozen
@@ -62,15 +63,24 @@ class OffsetStore:
         """The store of a log; one in a process."""
         return log.companion(cls)
 
-    def committed(self, group: str, timeout_s: float = _STABLE_WAIT_S) -> dict[Place, CommittedOffset]:
+    def committed(
+        self, group: str, timeout_s: float = _STABLE_WAIT_S, or_older: bool = False
+    ) -> dict[Place, CommittedOffset]:
         """The group's offsets, after waiting for open transactions that may change them (or ending those whose
-        producer is dead)."""
+        producer is dead). If they stay open: TransactionError, or (`or_older`, to look only) what was before them."""
         partition = self._partition(group)
         deadline = time.monotonic() + timeout_s
         while partition.last_stable_offset < partition.end_offset:
             seen = self._log.bell.value()
-            if self._coordinator.resolve(partition) or time.monotonic() > deadline:
+            if self._coordinator.resolve(partition):
                 break
+            if time.monotonic() > deadline:
+                if or_older:
+                    break
+                raise TransactionError(
+                    f"the offsets of group {group!r} wait for a transaction that is open for over {timeout_s} s "
+                    f"({OFFSETS_TOPIC}-{partition.number}); its producer must end it, or reach its timeout"
+                )
             self._log.bell.wait(seen, EVERY_TOPIC, 0.05)
         with self._mutex:
             self._catch_up(partition)

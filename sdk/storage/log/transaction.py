@@ -150,7 +150,7 @@ class TransactionCoordinator:
                 return current
             current = attrs.evolve(current, status=COMMITTING)
             self._write(current, sync=True)
-            return self._end(current)
+            return self._end(current, decided=True)
 
     def abort(self, state: TransactionState) -> TransactionState:
         """Void the transaction; the next one's state."""
@@ -245,13 +245,16 @@ class TransactionCoordinator:
             )
         return current
 
-    def _end(self, state: TransactionState, fence: bool = False) -> TransactionState:
-        """Write the markers and the record that closes the transaction; with `fence`, also a new epoch if idle."""
+    def _end(self, state: TransactionState, fence: bool = False, decided: bool = False) -> TransactionState:
+        """Write the markers and the record that closes the transaction; with `fence`, also a new epoch if idle.
+        `decided`: the record "committing" is known to be on the disk."""
         committed = state.status == COMMITTING
         unsettled = list(state.unsettled)
         epoch = state.epoch if committed or not fence or state.status == READY else state.epoch + 1
-        if committed:
-            self._partition().sync()  # no marker may be seen before the decision is durable
+        if (
+            committed and not decided
+        ):  # no marker may be seen before: a failed fsync may have taken the record
+            self._write(state, sync=True)
         if state.status != READY:
             marked = []
             for topic, number in state.partitions:
