@@ -56,7 +56,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "metrics": ("error", "utils"),
     "graph": ("error", "utils", "coders"),
     "transforms": AUTHORING,
-    "io": (*AUTHORING, "transforms"),
+    "io": (*AUTHORING, "transforms", "storage"),
     "testing": (*AUTHORING, "transforms", "io", "runners.runner"),
     "runners.runner": FOUNDATION,
     "runners.planner": (*FOUNDATION, "transforms"),

@@ -5,7 +5,7 @@ TimestampedValue, WindowedValue and TaggedOutput say what is different.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from hornbeam.runners.engine.assignment import WindowAssigner
 from hornbeam.runners.engine.bundle import Bundle, Micros, WindowSet, from_entries
 from hornbeam.runners.engine.failures import naming, note_failure
 from hornbeam.runners.engine.operator import Receiver, discard
+from hornbeam.transforms.stamped import TimestampedValues
 from hornbeam.transforms.window import TimestampedValue, WindowFn
 from hornbeam.utils.marked import MARKED
 from hornbeam.utils.timestamp import Timestamp, micros_of
@@ -99,8 +100,19 @@ class Outputs:
             moved = self.restamped(bundle, [v.value for v in values], [v._timestamp for v in values])
             if moved.values:
                 self._main(moved)
+        elif kinds == {TimestampedValues}:
+            self._send_columns(bundle)
         else:
             self._sort(bundle)
+
+    def _send_columns(self, bundle: Bundle) -> None:
+        """Sends the columns of TimestampedValues, one bundle each."""
+        for index, block in enumerate(bundle.values):
+            if block.values:
+                source = bundle.take([None], slice(index, index + 1)).repeat(block.values, [len(block)])
+                moved = self._moved(source, block.values, shared_or_column(block.micros))
+                if moved.values:
+                    self._main(moved)
 
     def restamped(self, bundle: Bundle, values: list[Any], stamps: list[Any]) -> Bundle:
         """The values at new timestamps, in the windows assigned there, once for each window they were in."""
@@ -109,6 +121,9 @@ class Outputs:
         except Exception as error:
             note_failure(error, self._label, bundle.with_values(values), _first_unreadable(stamps))
             raise
+        return self._moved(bundle, values, times)
+
+    def _moved(self, bundle: Bundle, values: list[Any], times: int | Micros) -> Bundle:
         result = Bundle(values, times, bundle.windows, bundle.panes).exploded()
         with naming(self._label):
             windows = self._assign(result) if result.values else ()
@@ -128,7 +143,7 @@ class Outputs:
     def _by_tag(self, bundle: Bundle) -> dict[str, Entries]:
         columns: dict[str, Entries] = {}
         rows = zip(bundle.values, bundle.timestamp_list(), bundle.window_list(), bundle.pane_list())
-        for value, stamp, windows, pane in rows:
+        for value, stamp, windows, pane in _each_alone(rows):
             tag, times = "out", 1
             if isinstance(value, TaggedOutput):
                 tag, value = value.tag, value.value
@@ -161,6 +176,15 @@ class Outputs:
                 tag,
                 ", ".join(map(repr, sorted(self._declared))),
             )
+
+
+def _each_alone(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    """The rows, with those of TimestampedValues in a row for each value."""
+    for row in rows:
+        if isinstance(row[0], TimestampedValues):
+            yield from ((value, *row[1:]) for value in row[0])
+        else:
+            yield row
 
 
 def _first_unreadable(stamps: list[Any]) -> int | None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from hornbeam.error import NotSupportedError
 from hornbeam.metrics.execution import set_current
-from hornbeam.runners.engine.bundle import CHUNK, Bundle
+from hornbeam.runners.engine.bundle import Bundle
 from hornbeam.runners.engine.dofn_operator import DoFnOperator
 from hornbeam.runners.engine.element_operators import iterable_result
 from hornbeam.runners.engine.failures import note_failure, stopped_iteration
@@ -181,7 +181,7 @@ class SplittableOperator(SplittableCalls):
             estimator = self._estimator(state)
             iterator = self._outputs_of(one, view, estimator)
             self._at = one, view
-            while values := list(islice(iterator, CHUNK)):
+            while values := list(islice(iterator, self._chunk)):
                 self.outputs.send(one.repeat(values, [len(values)]))
             self._at = None
             tracker.check_done()

@@ -1,0 +1,337 @@
+"""The DoFns of ReadFromLog: one finds a topic's partitions, one reads a partition each.
+
+    impulse ─► WatchPartitions ─► LogPartition(topic, number, start, stop) ─► ReadPartition ─► records
+               (again and again,                                              (restriction: the offsets
+                for an unbounded read)                                         from start to stop, or without end)
+
+ReadPartition claims a piece of many records by the offset of its last one. At the end of the partition it defers the rest
+for a short time, longer the longer nothing comes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import attrs
+import numpy as np
+
+from hornbeam.io import open_logs
+from hornbeam.io.log_cursor import PartitionCursor, Piece
+from hornbeam.io.log_partition import LogPartition, located
+from hornbeam.io.restriction import WatermarkEstimator, does_nothing
+from hornbeam.io.restriction_trackers import OffsetRange, OffsetRestrictionTracker
+from hornbeam.storage.log import Log
+from hornbeam.transforms.dofn import DoFn
+from hornbeam.transforms.restriction import RestrictionProvider, WatermarkEstimatorProvider
+from hornbeam.transforms.stamped import TimestampedValues
+from hornbeam.utils.timestamp import (
+    MAX_TIMESTAMP,
+    MIN_TIMESTAMP,
+    Duration,
+    Timestamp,
+    micros_of,
+    timestamp_at,
+)
+
+#: Deferral at the end of a partition: from, doubled with each try that finds nothing, up to.
+_POLL_MICROS_MIN = 1_000
+_POLL_MICROS_MAX = 25_000
+#: How often a look is taken whether the topic has got more partitions.
+_WATCH_SECONDS = 2.0
+#: Records in a piece, at first and at most; a piece should keep the steps behind busy for about so long.
+_PIECE = 512
+_PIECE_MIN = 16
+_PIECE_MAX = 16_384
+_PIECE_SECONDS = 0.005
+
+
+@attrs.frozen
+class LogReadSpec:
+    """What ReadFromLog was asked for; travels with the pipeline."""
+
+    directory: str
+    topic: str
+    partitions: tuple[int, ...] | None
+    start: Any
+    stop: Any
+    decode: Callable[[bytes], Any] | None
+    with_metadata: bool
+    timestamp_fn: Callable[[Any], Any] | None
+    out_of_orderness_micros: int
+    idle_timeout: float | None
+    isolation: str
+    skip_lost: bool
+    max_read_seconds: float | None
+
+    def part(self, log: Log, number: int, is_new: bool = False) -> LogPartition:
+        """A partition with its offsets. One that is new since the read began is read from its beginning."""
+        start = "earliest" if is_new else self.start
+        return located(log, self.topic, number, start, self.stop, self.isolation)
+
+
+class _OpensLog(DoFn):
+    """Has the log open from setup to teardown."""
+
+    def __init__(self, spec: LogReadSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self._log: Log | None = None
+
+    @property
+    def log(self) -> Log:
+        """The log."""
+        if self._log is None:  # asked for its restriction before setup
+            self._log = open_logs.acquire(self.spec.directory)
+        return self._log
+
+    def teardown(self) -> None:
+        """Lets go of the log."""
+        if self._log is not None:
+            log, self._log = self._log, None
+            open_logs.release(log)
+
+
+class ListPartitions(_OpensLog):
+    """The partitions of a topic as they are now, or those that were asked for."""
+
+    def process(self, element: Any) -> Iterator[LogPartition]:
+        """A LogPartition each, with all stops found before the first record is read."""
+        numbers = self.spec.partitions
+        if numbers is None:
+            numbers = tuple(range(self.log.topic(self.spec.topic).partition_count))
+        yield from [self.spec.part(self.log, number) for number in numbers]
+
+
+class WatchPartitions(_OpensLog, RestrictionProvider, WatermarkEstimatorProvider):
+    """The partitions of a topic, and each one that is added, as long as the pipeline runs.
+
+    Its restriction is the numbers of the partitions that were not given out yet.
+    """
+
+    @DoFn.unbounded_per_element()
+    def process(
+        self,
+        element: Any,
+        tracker: Any = DoFn.RestrictionParam(),
+        estimator: Any = DoFn.WatermarkEstimatorParam(),
+    ) -> Iterator[LogPartition]:
+        """Gives the partitions that are there and not given out yet."""
+        first = tracker.current_restriction().start
+        for number in range(first, self.log.topic(self.spec.topic).partition_count):
+            if not tracker.try_claim(number):
+                return
+            yield self.spec.part(self.log, number, is_new=first > 0)
+        tracker.defer_remainder(Duration(_WATCH_SECONDS))
+
+    def initial_restriction(self, element: Any) -> OffsetRange:
+        """All partitions there will ever be."""
+        return OffsetRange(0, float("inf"))
+
+    def create_tracker(self, restriction: OffsetRange) -> OffsetRestrictionTracker:
+        """A tracker of partition numbers."""
+        return OffsetRestrictionTracker(restriction)
+
+    def restriction_size(self, element: Any, restriction: OffsetRange) -> float:
+        """Looking for partitions is next to no work."""
+        return 1.0
+
+    def initial_estimator_state(self, element: Any, restriction: Any) -> Any:
+        """Nothing to know."""
+        return None
+
+    def create_watermark_estimator(self, estimator_state: Any) -> WatermarkEstimator:
+        """One that holds nothing back: each partition that is read holds for itself."""
+        return _HoldsNothing()
+
+
+class ReadPartition(_OpensLog, RestrictionProvider, WatermarkEstimatorProvider):
+    """The records of one partition, from the start to the stop of its LogPartition."""
+
+    #: The engine hands on each piece by itself, so that the time it takes tells how large the next should be.
+    times_outputs = True
+
+    def __init__(self, spec: LogReadSpec) -> None:
+        super().__init__(spec)
+        #: Looked for by the engine: a partition at its end that is silent for so long (seconds) holds no time back.
+        self.idle_timeout = spec.idle_timeout
+        self._cursors: dict[tuple[str, int], PartitionCursor] = {}
+        self._size = _PIECE
+
+    def process(
+        self,
+        element: LogPartition,
+        tracker: Any = DoFn.RestrictionParam(),
+        estimator: Any = DoFn.WatermarkEstimatorParam(),
+    ) -> Iterator[TimestampedValues[Any]]:
+        """Reads on from the restriction's start."""
+        restriction = tracker.current_restriction()
+        cursor = self._cursor(element)
+        cursor.seek(restriction.start)
+        claimed = restriction.start
+        stop = self._stop(cursor, restriction)
+        while (piece := cursor.peek(self._size, stop)) is not None and piece.elements:
+            if not tracker.try_claim(piece.next_offset - 1):
+                return
+            cursor.take(piece)
+            claimed = piece.next_offset
+            began = time.perf_counter()
+            yield self._stamped(piece, estimator)
+            self._adapt(time.perf_counter() - began, len(piece.elements))
+        cursor.note_lag()
+        if piece is not None or max(cursor.position, claimed) >= stop:
+            tracker.try_claim(restriction.stop)  # all that is left is void
+            return
+        if cursor.position > claimed:
+            tracker.try_claim(cursor.position - 1)  # void as well
+        tracker.defer_remainder(Duration(micros=_poll_micros(cursor.idle_polls)))
+
+    def teardown(self) -> None:
+        """Closes what was read from."""
+        for cursor in self._cursors.values():
+            cursor.close()
+        self._cursors = {}
+        super().teardown()
+
+    def initial_restriction(self, element: LogPartition) -> OffsetRange:
+        """The offsets to read; without end where records are read for ever or for a time."""
+        if element.stop is None:
+            return OffsetRange(element.start, float("inf"))
+        return OffsetRange(element.start, max(element.start, element.stop))
+
+    def create_tracker(self, restriction: OffsetRange) -> OffsetRestrictionTracker:
+        """A tracker of offsets."""
+        return OffsetRestrictionTracker(restriction)
+
+    def restriction_size(self, element: LogPartition, restriction: OffsetRange) -> float:
+        """How many offsets there are to read now."""
+        partition = self.log.partition(element.topic, element.partition)
+        start = max(restriction.start, partition.log_start_offset)
+        return max(0.0, min(restriction.stop, partition.last_stable_offset) - start)
+
+    def initial_estimator_state(self, element: Any, restriction: Any) -> int | None:
+        """No record was seen yet."""
+        return None
+
+    def create_watermark_estimator(self, estimator_state: int | None) -> RecordTimes:
+        """One that goes by the latest record time."""
+        return RecordTimes(estimator_state, self.spec.out_of_orderness_micros)
+
+    def _cursor(self, element: LogPartition) -> PartitionCursor:
+        spec, place = self.spec, (element.topic, element.partition)
+        found = self._cursors.get(place)
+        if found is None:
+            found = self._cursors[place] = PartitionCursor(
+                self.log, *place, spec.isolation, spec.decode, spec.with_metadata, spec.skip_lost
+            )
+        return found
+
+    def _stop(self, cursor: PartitionCursor, restriction: OffsetRange) -> float:
+        return restriction.stop
+
+    def _stamped(self, piece: Piece, estimator: RecordTimes) -> TimestampedValues[Any]:
+        micros, stamp = piece.micros, self.spec.timestamp_fn
+        if stamp is not None:
+            micros = np.array([micros_of(stamp(element)) for element in piece.elements], dtype=np.int64)
+        estimator.observe(int(micros.max()))
+        return TimestampedValues(piece.elements, micros)
+
+    def _adapt(self, seconds: float, count: int) -> None:
+        """Larger pieces while they go quickly, smaller ones when the steps behind are slow."""
+        if seconds > 2 * _PIECE_SECONDS:
+            self._size = max(_PIECE_MIN, self._size // 2)
+        elif seconds < _PIECE_SECONDS / 2 and count >= self._size:
+            self._size = min(_PIECE_MAX, self._size * 2)
+
+
+class ReadPartitionForEver(ReadPartition):
+    """As ReadPartition, for partitions without a stop: new records are waited for as long as the pipeline runs."""
+
+    @DoFn.unbounded_per_element()
+    def process(
+        self,
+        element: LogPartition,
+        tracker: Any = DoFn.RestrictionParam(),
+        estimator: Any = DoFn.WatermarkEstimatorParam(),
+    ) -> Iterator[TimestampedValues[Any]]:
+        """Reads on from the restriction's start."""
+        return super().process(element, tracker, estimator)
+
+
+class ReadPartitionForAWhile(ReadPartition):
+    """As ReadPartition, until some time after the start; then to the end as it is by then."""
+
+    def __init__(self, spec: LogReadSpec) -> None:
+        super().__init__(spec)
+        self._deadline = 0.0
+        self._ends: dict[tuple[str, int], int] = {}
+
+    def setup(self) -> None:
+        """The time begins."""
+        assert self.spec.max_read_seconds is not None
+        self._deadline = time.monotonic() + self.spec.max_read_seconds
+
+    def create_tracker(self, restriction: OffsetRange) -> OffsetRestrictionTracker:
+        """A tracker of offsets without end, of which the last is claimed when time is up."""
+        return _BoundedInTime(restriction)
+
+    def _stop(self, cursor: PartitionCursor, restriction: OffsetRange) -> float:
+        if time.monotonic() < self._deadline:
+            return restriction.stop
+        place = cursor.topic, cursor.partition
+        return self._ends.setdefault(place, cursor.end())
+
+
+class RecordTimes(WatermarkEstimator):
+    """The watermark of a partition: the latest record time less what records may be out of order; None before the first."""
+
+    def __init__(self, latest: int | None, out_of_orderness_micros: int) -> None:
+        self._latest = latest
+        self._out_of_orderness = out_of_orderness_micros
+
+    def observe(self, micros: int) -> None:
+        """Records up to that time came."""
+        if self._latest is None or micros > self._latest:
+            self._latest = micros
+
+    @does_nothing
+    def observe_timestamp(self, timestamp: Timestamp) -> None:
+        """Nothing: whole columns are observed at once."""
+
+    def current_watermark(self) -> Timestamp | None:
+        """How far the partition has come."""
+        if self._latest is None:
+            return None
+        return timestamp_at(max(MIN_TIMESTAMP.micros, self._latest - self._out_of_orderness))
+
+    def get_estimator_state(self) -> int | None:
+        """The latest record time, in microseconds."""
+        return self._latest
+
+
+class _HoldsNothing(WatermarkEstimator):
+    """For a step whose outputs hold time back by themselves."""
+
+    @does_nothing
+    def observe_timestamp(self, timestamp: Timestamp) -> None:
+        """Nothing to note."""
+
+    def current_watermark(self) -> Timestamp:
+        """The end of time."""
+        return MAX_TIMESTAMP
+
+    def get_estimator_state(self) -> None:
+        """None."""
+
+
+class _BoundedInTime(OffsetRestrictionTracker):
+    """Offsets without end that are over at some time all the same."""
+
+    def is_bounded(self) -> bool:
+        """True."""
+        return True
+
+
+def _poll_micros(idle_polls: int) -> int:
+    return min(_POLL_MICROS_MIN << min(idle_polls, 10), _POLL_MICROS_MAX)
