@@ -123,6 +123,7 @@ class WatchPartitions(_OpensLog, RestrictionProvider, WatermarkEstimatorProvider
             if not tracker.try_claim(number):
                 return
             yield self.spec.part(self.log, number, is_new=first > 0)
+        estimator.release()
         tracker.defer_remainder(Duration(_WATCH_SECONDS))
 
     def initial_restriction(self, element: Any) -> OffsetRange:
@@ -142,8 +143,8 @@ class WatchPartitions(_OpensLog, RestrictionProvider, WatermarkEstimatorProvider
         return None
 
     def create_watermark_estimator(self, estimator_state: Any) -> WatermarkEstimator:
-        """One that holds nothing back: each partition that is read holds for itself."""
-        return _HoldsNothing()
+        """One that holds nothing back once the partitions are known: each that is read holds for itself."""
+        return _Release(estimator_state)
 
 
 class ReadPartition(_OpensLog, RestrictionProvider, WatermarkEstimatorProvider):
@@ -310,19 +311,27 @@ class RecordTimes(WatermarkEstimator):
         return self._latest
 
 
-class _HoldsNothing(WatermarkEstimator):
-    """For a step whose outputs hold time back by themselves."""
+class _Release(WatermarkEstimator):
+    """Knows no time, so that the element's holds; once released it holds nothing back."""
+
+    def __init__(self, is_released: bool | None) -> None:
+        self._is_released = is_released
+
+    def release(self) -> None:
+        """From now on the watermark is at the end of time."""
+        self._is_released = True
 
     @does_nothing
     def observe_timestamp(self, timestamp: Timestamp) -> None:
         """Nothing to note."""
 
-    def current_watermark(self) -> Timestamp:
-        """The end of time."""
-        return MAX_TIMESTAMP
+    def current_watermark(self) -> Timestamp | None:
+        """The end of time, or None."""
+        return MAX_TIMESTAMP if self._is_released else None
 
-    def get_estimator_state(self) -> None:
-        """None."""
+    def get_estimator_state(self) -> bool | None:
+        """Whether it is released."""
+        return self._is_released
 
 
 class _BoundedInTime(OffsetRestrictionTracker):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hornbeam.coders.coders import Coder
@@ -18,14 +19,17 @@ from hornbeam.io.log_read import (
     ReadPartitionForEver,
     WatchPartitions,
 )
+from hornbeam.io.log_write import EncodedRow, LogSink
+from hornbeam.io.two_phase import WriteTwoPhase
+from hornbeam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 from hornbeam.pvalue import PBegin, PCollection
-from hornbeam.storage.log import Record
-from hornbeam.transforms.core import Impulse, ParDo
+from hornbeam.storage.log import Record, TopicSettings
+from hornbeam.transforms.core import Impulse, Map, ParDo
 from hornbeam.transforms.ptransform import PTransform
 from hornbeam.transforms.reshuffle import Reshuffle
 from hornbeam.utils.timestamp import DurationTypes, micros_of
 
-__all__ = ["LostRecordsError", "ReadFromLog", "Record"]
+__all__ = ["LostRecordsError", "ReadFromLog", "Record", "WriteToLog"]
 
 _ISOLATIONS = ("read_committed", "read_uncommitted")
 
@@ -141,3 +145,71 @@ class ReadFromLog(PTransform[PBegin, PCollection[Any]]):
         if self._value_coder is None:
             return bytes
         return self._value_coder.to_type_hint() if isinstance(self._value_coder, Coder) else Any
+
+
+class WriteToLog(PTransform[PCollection[Any], PCollection[Any]]):
+    """Writes each element as a record of a topic. Gives nothing.
+
+        totals | WriteToLog("/var/lib/app/log", "totals", key=lambda t: t.customer, value_coder=to_json, partitions=4)
+
+    `key` is a function of the element; records go to their key's partition (a stable hash of its bytes), and keep their
+    order in it. Keys and values are bytes or text (as UTF-8), or what `value_coder` (a Coder, or a function of the
+    element) makes of the element; a value of None deletes the key in a compacted topic.
+
+    A record's time is its element's event time, or the clock's for elements that have none (and with `timestamps="clock"`).
+
+    On LogRunner, exactly once: records become visible with the checkpoint that covers them. On other runners, and with
+    `--at_least_once`, each bundle is a transaction of its own (`transactional=False`: batches, each written once) that is on
+    the disk when the bundle has ended; a bundle that is tried again comes twice.
+
+    Args:
+      log_dir: the log's directory.
+      topic: must exist, unless `partitions` or `topic_settings` are given: then it is made if need be.
+      partitions: how many a new topic gets.
+      topic_settings: settings of a new topic, such as {"retention_ms": 86_400_000}.
+    """
+
+    def __init__(
+        self,
+        log_dir: str | os.PathLike[str],
+        topic: str,
+        key: Callable[[Any], Any] | None = None,
+        *,
+        value_coder: Coder | Callable[[Any], Any] | None = None,
+        timestamps: str = "element",
+        partitions: int | None = None,
+        topic_settings: Mapping[str, Any] | None = None,
+        transactional: bool = True,
+    ) -> None:
+        super().__init__()
+        if timestamps not in ("element", "clock"):
+            raise TransformError(f"timestamps must be 'element' or 'clock'; found {timestamps!r}.")
+        if key is not None and not callable(key):
+            raise TransformError(f"key must be a function of the element; found {key!r}.")
+        TopicSettings().with_changes(topic_settings or {})  # says what is wrong with them, here and now
+        encode = value_coder.encode if isinstance(value_coder, Coder) else value_coder
+        self._row = EncodedRow(key, encode)
+        self._sink = LogSink(
+            os.path.abspath(os.fspath(log_dir)),
+            topic,
+            "",
+            partitions,
+            dict(topic_settings or {}),
+            timestamps == "element",
+            transactional,
+        )
+
+    def expand(self, pcoll: PCollection[Any]) -> PCollection[Any]:
+        """Make rows of the elements, then write them."""
+        pipeline = pcoll.pipeline
+        self._sink.identity = sink_identity(pipeline.options, pipeline.current_label)
+        rows = pcoll | "Encode" >> Map(self._row)
+        written: PCollection[Any] = rows | "Write" >> WriteTwoPhase(self._sink)
+        return written
+
+
+def sink_identity(options: PipelineOptions, label: str) -> str:
+    """A name for the sink of a step that stays when the same job is started again, and that no other job's sink has."""
+    job = options.view_as(GoogleCloudOptions).job_name
+    folder = options.get_all_options().get("log_dir")
+    return f"{folder}/{job}/{label}" if job else uuid.uuid4().hex

@@ -1,0 +1,274 @@
+"""The sink of WriteToLog.
+
+Without checkpoints, a bundle is one transaction (or one batch a partition), on the disk when the bundle has ended. With
+checkpoints it is exactly-once by staging:
+
+    rows ─► staging topic of this writer ─► [from, to) is synced, and named in the checkpoint
+         ─► when that is published: one transaction copies [from, to) to the target and commits `to` as the offset of the
+            staging topic's own consumer group
+
+Whoever dies when, the group's offset says whether a range was copied. The staging topics lie in the same log as the target.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import attrs
+
+from hornbeam.io import open_logs
+from hornbeam.io.two_phase import TwoPhaseSink, TwoPhaseWriter
+from hornbeam.storage.log import Consumer, Log, Producer, UnknownTopicError
+from hornbeam.transforms.window import GlobalWindow
+from hornbeam.utils.timestamp import MIN_TIMESTAMP
+
+#: Topics of what is staged are named so, then by the sink, then by the writer.
+STAGING = "__staging"
+_SEGMENT_BYTES = 16 << 20
+_COPY_BYTES = 4 << 20
+#: Elements at these ends of time have no time of their own: the clock's stands in the log.
+_NO_TIMES = (MIN_TIMESTAMP.micros, GlobalWindow().max_timestamp().micros)
+
+
+class Staged(NamedTuple):
+    """The token: the offsets of a staging topic that a checkpoint covers."""
+
+    topic: str
+    start: int
+    stop: int
+
+
+@attrs.define(slots=False)
+class LogSink(TwoPhaseSink):
+    """Writes (key, value) pairs of bytes or None to a topic."""
+
+    directory: str
+    topic: str
+    #: What tells this sink's staging topics from those of other steps and jobs; stays when the job is started again.
+    identity: str
+    partitions: int | None = None
+    settings: Mapping[str, Any] = attrs.field(factory=dict)
+    needs_timestamps: bool = True
+    transactional: bool = True
+    _log: Log | None = attrs.field(default=None, init=False)
+    _publisher: Producer | None = attrs.field(default=None, init=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_log": None, "_publisher": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+    def display_data(self) -> dict[str, Any]:
+        """Where to."""
+        return {"log_dir": self.directory, "topic": self.topic}
+
+    @property
+    def staging_prefix(self) -> str:
+        """How the names of this sink's staging topics begin."""
+        return f"{STAGING}.{hashlib.sha256(self.identity.encode()).hexdigest()[:16]}."
+
+    def make_topic(self, log: Log) -> None:
+        """The target is there, made if need be."""
+        if self.partitions is None and not self.settings:
+            log.topic(self.topic)
+        else:
+            log.ensure_topic(self.topic, self.partitions or 1, **self.settings)
+
+    def open_writer(self) -> TwoPhaseWriter:
+        """A writer into a staging topic of its own."""
+        return _StagingWriter(self)
+
+    def open_direct_writer(self) -> TwoPhaseWriter:
+        """A writer into the target itself."""
+        return _DirectWriter(self)
+
+    def commit(self, token: Any) -> None:
+        """Copies the staged records to the target, unless that was done."""
+        topic, start, stop = Staged(*token)
+        log = self._opened()
+        try:
+            staging = log.topic(topic)
+        except UnknownTopicError:
+            return  # removed by `recover` of a later run, which was after it was committed
+        reader = Consumer(log, topic, group=topic, isolation="read_uncommitted")
+        try:
+            start = max(start, reader.committed().get((topic, 0), 0))
+            if start < stop:
+                self._copy(reader, topic, start, stop)
+        finally:
+            reader.close()
+        staging.partition(0).delete_before(stop)
+
+    def _copy(self, reader: Consumer, topic: str, start: int, stop: int) -> None:
+        if self._publisher is None:
+            self._publisher = Producer(self._opened(), transactional_id=self.staging_prefix + "publisher")
+        reader.seek(topic, 0, start)
+        with self._publisher.transaction() as producer:
+            while start < stop:
+                for batch in reader.poll_batches(0.0, _COPY_BYTES):
+                    count = min(len(batch), stop - start)
+                    if count > 0:
+                        micros = batch.timestamps()[:count].tolist()
+                        producer.append(
+                            self.topic, batch.values()[:count], batch.keys()[:count], timestamps=micros
+                        )
+                        start += count
+            producer.send_offsets({(topic, 0): stop}, topic)
+
+    def abort(self, token: Any) -> None:
+        """Nothing: what is staged is never copied, and goes with its topic."""
+
+    def recover(self, tokens: Sequence[Any]) -> None:
+        """Removes the staging topics of earlier runs, but for those of these tokens."""
+        kept = {Staged(*token).topic for token in tokens}
+        log = self._opened()
+        for name in log.topics(internal=True):
+            if name.startswith(self.staging_prefix) and name not in kept:
+                log.delete_topic(name)
+
+    def release(self) -> None:
+        """Closes what commits were made with."""
+        publisher, self._publisher = self._publisher, None
+        log, self._log = self._log, None
+        if publisher is not None:
+            publisher.close()
+        if log is not None:
+            open_logs.release(log)
+
+    def _opened(self) -> Log:
+        if self._log is None:
+            self._log = open_logs.acquire(self.directory)
+        return self._log
+
+
+class _LogWriter(TwoPhaseWriter):
+    """What both writers share: the open log, and rows as columns."""
+
+    def __init__(self, sink: LogSink) -> None:
+        self.sink = sink
+        self.log = open_logs.acquire(sink.directory)
+        try:
+            sink.make_topic(self.log)
+        except BaseException:
+            open_logs.release(self.log)
+            raise
+
+    def columns(self, values: Sequence[Any], timestamps: Sequence[int]) -> tuple[list[Any], list[Any], Any]:
+        """Values, keys and times of rows; times are the clock's for all rows if they are so for one."""
+        keys, rows = map(list, zip(*values))
+        if not timestamps:
+            return rows, keys, None
+        if not set(timestamps).isdisjoint(_NO_TIMES):
+            now = self.log.clock()
+            timestamps = [now if micros in _NO_TIMES else micros for micros in timestamps]
+        return rows, keys, timestamps
+
+    def close(self) -> None:
+        """Lets go of the log."""
+        open_logs.release(self.log)
+
+
+class _DirectWriter(_LogWriter):
+    """Writes to the target: a bundle is a transaction, or batches that are each written once."""
+
+    def __init__(self, sink: LogSink) -> None:
+        super().__init__(sink)
+        transactional_id = f"WriteToLog.{uuid.uuid4().hex}" if sink.transactional else None
+        self._producer = Producer(self.log, transactional_id=transactional_id)
+        self._in_transaction = False
+
+    def write_batch(self, values: Sequence[Any], timestamps: Sequence[int]) -> None:
+        """Appends the rows."""
+        if self.sink.transactional and not self._in_transaction:
+            self._producer.begin_transaction()
+            self._in_transaction = True
+        rows, keys, times = self.columns(values, timestamps)
+        self._producer.append(self.sink.topic, rows, keys, timestamps=times)
+
+    def prepare(self, checkpoint: int) -> None:
+        """The bundle is on the disk."""
+        if self._in_transaction:
+            self._producer.commit_transaction()
+            self._in_transaction = False
+
+    def abort(self) -> None:
+        """Voids the bundle that was begun."""
+        if self._in_transaction:
+            self._in_transaction = False
+            self._producer.abort_transaction()
+
+    def close(self) -> None:
+        """Closes the producer."""
+        try:
+            self._producer.close()
+        finally:
+            super().close()
+
+
+class _StagingWriter(_LogWriter):
+    """Writes to a staging topic that is nobody else's."""
+
+    def __init__(self, sink: LogSink) -> None:
+        super().__init__(sink)
+        self._topic = f"{sink.staging_prefix}{uuid.uuid4().hex[:16]}"
+        self._partition = self.log.create_topic(
+            self._topic, segment_bytes=_SEGMENT_BYTES, retention_ms=None, retention_bytes=None
+        ).partition(0)
+        self._producer = Producer(self.log, acks="write")
+        self._start = 0
+
+    def write_batch(self, values: Sequence[Any], timestamps: Sequence[int]) -> None:
+        """Stages the rows."""
+        rows, keys, times = self.columns(values, timestamps)
+        self._producer.append(self._topic, rows, keys, timestamps=times, partition=0)
+
+    def prepare(self, checkpoint: int) -> Staged | None:
+        """The offsets since the last call."""
+        start, stop = self._start, self._partition.end_offset
+        self._start = stop
+        return Staged(self._topic, start, stop) if start < stop else None
+
+    def settle(self, token: Any) -> Any:
+        """Syncs the staged records."""
+        self._partition.sync_range(token.start, token.stop)
+        return token
+
+    def close(self) -> None:
+        """Closes the producer; the topic is removed by `recover`."""
+        try:
+            self._producer.close()
+        finally:
+            super().close()
+
+
+class EncodedRow:
+    """Makes (key, value) pairs of bytes out of elements, as WriteToLog was asked to. Pickles with its functions."""
+
+    def __init__(self, key: Any, encode: Any) -> None:
+        self._key = key
+        self._encode = encode
+
+    def __call__(self, element: Any) -> tuple[bytes | None, bytes | None]:
+        """The element's key and value."""
+        key = None if self._key is None else as_bytes(self._key(element), "key")
+        return key, as_bytes(element if self._encode is None else self._encode(element), "value")
+
+
+def as_bytes(given: Any, what: str) -> bytes | None:
+    """Bytes and None as they are, text as UTF-8; TypeError for anything else."""
+    if given is None or type(given) is bytes:
+        return given
+    if isinstance(given, str):
+        return given.encode()
+    if isinstance(given, bytes | bytearray | memoryview):
+        return bytes(given)
+    raise TypeError(
+        f"WriteToLog needs the {what} of a record as bytes, str or None; found {given!r} ({type(given).__name__}). "
+        + ("Pass a value_coder, such as json.dumps." if what == "value" else "Let `key` give one of these.")
+    )
+
+
