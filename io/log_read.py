@@ -39,7 +39,7 @@ from hornbeam.utils.timestamp import (
 _POLL_MICROS_MIN = 1_000
 _POLL_MICROS_MAX = 25_000
 #: How often a look is taken whether the topic has got more partitions.
-_WATCH_SECONDS = 2.0
+_WATCH_SECONDS = 1.0
 #: Records in a piece, at first and at most; a piece should keep the steps behind busy for about so long.
 _PIECE = 512
 _PIECE_MIN = 16

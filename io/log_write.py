@@ -71,8 +71,9 @@ class LogSink(TwoPhaseSink):
         """How the names of this sink's staging topics begin."""
         return f"{STAGING}.{hashlib.sha256(self.identity.encode()).hexdigest()[:16]}."
 
-    def make_topic(self, log: Log) -> None:
-        """The target is there, made if need be."""
+    def start(self) -> None:
+        """Makes the target topic, or sees to it that it is there."""
+        log = self._opened()
         if self.partitions is None and not self.settings:
             log.topic(self.topic)
         else:
@@ -151,11 +152,6 @@ class _LogWriter(TwoPhaseWriter):
     def __init__(self, sink: LogSink) -> None:
         self.sink = sink
         self.log = open_logs.acquire(sink.directory)
-        try:
-            sink.make_topic(self.log)
-        except BaseException:
-            open_logs.release(self.log)
-            raise
 
     def columns(self, values: Sequence[Any], timestamps: Sequence[int]) -> tuple[list[Any], list[Any], Any]:
         """Values, keys and times of rows; times are the clock's for all rows if they are so for one."""

@@ -67,6 +67,9 @@ class TwoPhaseSink(HasDisplayData):
     #: Whether `write_batch` gets timestamps.
     needs_timestamps: bool = False
 
+    def start(self) -> None:
+        """Called in each worker before anything is written, whether there is anything or not."""
+
     def open_writer(self) -> TwoPhaseWriter:
         """A new writer, in a worker."""
         raise NotImplementedError(f"{type(self).__name__} does not define open_writer()")
@@ -127,6 +130,10 @@ class TwoPhaseWrite(DoFn):
     def display_data(self) -> dict[str, Any]:
         """The sink."""
         return {"sink": type(self.sink).__name__}
+
+    def setup(self) -> None:
+        """Starts the sink."""
+        self.sink.start()
 
     def process(self, element: Any) -> Iterable[Any] | None:
         """Keep the element for the next batch."""
