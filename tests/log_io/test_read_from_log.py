@@ -11,7 +11,7 @@ import pytest
 import hornbeam as beam
 from hornbeam.error import TransformError
 from hornbeam.io.log_partition import LogPartition
-from hornbeam.io.log_read import ReadPartition, ReadPartitionForEver, RecordTimes
+from hornbeam.io.log_read import ReadPartition, ReadPartitionForEver, RecordTimes, WatchPartitions
 from hornbeam.io.logio import LostRecordsError, ReadFromLog, WriteToLog
 from hornbeam.io.restriction_trackers import OffsetRange
 from hornbeam.runners.engine.splittable import RestrictionTrackerView
@@ -20,7 +20,7 @@ from hornbeam.testing.test_pipeline import TestPipeline
 from hornbeam.testing.util import assert_that, equal_to
 from hornbeam.transforms.stamped import TimestampedValues
 from hornbeam.transforms.window import TimestampedValue
-from hornbeam.utils.timestamp import Timestamp
+from hornbeam.utils.timestamp import MAX_TIMESTAMP, Timestamp
 from log_io.topics import SECOND, fill, read_bounded, take
 
 ROWS = [(0, b"a", 1), (0, b"b", 2), (1, b"c", 3), (0, b"d", 4), (1, b"e", 5)]
@@ -277,6 +277,29 @@ def test_pieces_are_cut_at_the_stop_and_by_their_size(tmp_path: Path) -> None:
     rest, claimed, left = hand.run(left)
     assert values + rest == [b"%d" % n for n in range(100, 3000)] and left is None
     hand.dofn.teardown()
+
+
+def test_partitions_that_are_added_are_read_from_their_beginning(tmp_path: Path) -> None:
+    with Log(tmp_path) as log:
+        fill(log, "t", [(0, b"a", 1), (1, b"b", 1)])
+        watch = WatchPartitions(ReadFromLog(tmp_path, "t", start="latest")._spec)
+        estimator = watch.create_watermark_estimator(None)
+
+        def look(restriction: OffsetRange) -> tuple[list[Any], Any]:
+            view = RestrictionTrackerView(watch.create_tracker(restriction))
+            return list(watch.process(b"", view, estimator)), view.residual
+
+        assert estimator.current_watermark() is None
+        assert look(OffsetRange(0, float("inf"))) == (
+            [LogPartition("t", 0, 1), LogPartition("t", 1, 1)],
+            OffsetRange(2, float("inf")),
+        )
+        assert estimator.current_watermark() == MAX_TIMESTAMP
+        fill(log, "t", [(0, b"c", 1)])
+        log.alter_topic("t", partitions=3)
+        fill(log, "t", [(2, b"d", 1)])
+        assert look(OffsetRange(2, float("inf"))) == ([LogPartition("t", 2, 0)], OffsetRange(3, float("inf")))
+        watch.teardown()
 
 
 def test_the_watermark_follows_the_latest_record() -> None:

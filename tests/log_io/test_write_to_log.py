@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import pytest
+
+import hornbeam as beam
+from hornbeam.error import TransformError
+from hornbeam.io.log_write import LogSink, Staged
+from hornbeam.io.logio import WriteToLog, sink_identity
+from hornbeam.io.two_phase import TwoPhaseSink, TwoPhaseWrite, TwoPhaseWriter, WriteTwoPhase
+from hornbeam.options.pipeline_options import PipelineOptions
+from hornbeam.storage.log import InvalidSettingError, Log, Producer, UnknownTopicError
+from hornbeam.storage.log.partitioner import partition_of
+from hornbeam.transforms.window import TimestampedValue
+from log_io.topics import SECOND, take
+
+
+@pytest.mark.parametrize("transactional", [True, False])
+def test_keys_values_and_times(tmp_path: Path, transactional: bool) -> None:
+    with beam.Pipeline() as p:
+        rows = p | beam.Create([{"k": f"k{n}", "n": n} for n in range(100)])
+        timed = rows | beam.Map(lambda row: TimestampedValue(row, row["n"]))
+        timed | WriteToLog(
+            tmp_path,
+            "out",
+            key=lambda row: row["k"],
+            value_coder=json.dumps,
+            partitions=4,
+            topic_settings={"compression": "lz4"},
+            transactional=transactional,
+        )
+    with Log(tmp_path) as log:
+        assert log.topic("out").settings.compression == "lz4"
+        records = take(log, "out")
+        assert sorted(json.loads(r.value or b"")["n"] for r in records) == list(range(100))
+        for r in records:
+            n = json.loads(r.value or b"")["n"]
+            assert (r.key, r.timestamp_micros) == (f"k{n}".encode(), n * SECOND)
+            assert r.partition == partition_of(r.key or b"", 4)
+
+
+@pytest.mark.parametrize("timestamps", ["element", "clock"])
+def test_elements_without_a_time_get_the_clocks(tmp_path: Path, timestamps: str) -> None:
+    with Log(tmp_path) as log:
+        begun = log.clock()
+        with beam.Pipeline() as p:
+            early = p | beam.Create(["a", None])
+            late = p | "Counted" >> beam.Create([1]) | beam.combiners.Count.Globally() | beam.Map(str)
+            (early, late) | beam.Flatten() | WriteToLog(tmp_path, "out", partitions=1, timestamps=timestamps)
+        records = take(log, "out")
+        assert sorted(str(r.value) for r in records) == ["None", "b'1'", "b'a'"]
+        assert all(begun <= r.timestamp_micros <= log.clock() for r in records)
+
+
+def test_nothing_of_a_bundle_that_fails_is_seen(tmp_path: Path) -> None:
+    def fail_at_5(n: int) -> int:
+        if n == 5:
+            raise ValueError("no 5")
+        return n
+
+    with pytest.raises(ValueError, match="no 5"), beam.Pipeline() as p:
+        p | beam.Create(range(9)) | beam.Map(fail_at_5) | WriteToLog(tmp_path, "out", value_coder=str, partitions=1)
+    with Log(tmp_path) as log:
+        assert take(log, "out") == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"key": "id"}, TransformError, "key must be a function of the element; found 'id'"),
+        ({"timestamps": "now"}, TransformError, "timestamps must be 'element' or 'clock'; found 'now'"),
+        ({"topic_settings": {"retention": 1}}, InvalidSettingError, "no topic setting 'retention'; there are batch_"),
+    ],
+)
+def test_arguments_that_have_no_meaning(arguments: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error) as raised:
+        WriteToLog("/nowhere", "t", **arguments)
+    assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({}, UnknownTopicError, "no topic 'out' in"),
+        ({"partitions": 1}, TypeError, "WriteToLog needs the value of a record as bytes, str or None; found 3 (int). Pass a"),
+        ({"partitions": 1, "value_coder": str, "key": abs}, TypeError, "needs the key of a record as bytes, str or None"),
+    ],
+)
+def test_what_cannot_be_written(
+    tmp_path: Path, arguments: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error) as raised, beam.Pipeline() as p:
+        p | beam.Create([3]) | WriteToLog(tmp_path, "out", **arguments)
+    assert message in str(raised.value)
+    assert any("WriteToLog" in note for note in raised.value.__notes__)
+
+
+# Exactly once: the calls that a runner with checkpoints makes.
+
+
+class Job:
+    """A worker and a coordinator of one sink, as a runner drives them; both may be replaced at any time."""
+
+    def __init__(self, directory: Path) -> None:
+        self.write = WriteToLog(directory, "out", key=lambda v: v, partitions=2)
+        self.write._sink.identity = "job/step"
+        self.new_attempt([])
+
+    def new_attempt(self, tokens: list[Any]) -> None:
+        """Everything is dead; a new coordinator commits what the last checkpoint names, then workers begin."""
+        dofn = TwoPhaseWrite(self.write._sink)
+        self.coordinator, self.worker = (cloudpickle.loads(cloudpickle.dumps(dofn)) for _ in range(2))
+        for token in tokens:
+            self.coordinator.commit(token)
+        self.coordinator.recover(tokens)
+        self.worker.setup()
+        self.worker.begin_two_phase()
+
+    def bundle(self, *values: str) -> None:
+        self.worker.start_bundle()
+        for value in values:
+            self.worker.process((value.encode(), value.encode()))
+        self.worker.finish_bundle()
+
+    def checkpoint(self, number: int) -> Any:
+        token = self.worker.prepare(number)
+        return cloudpickle.loads(cloudpickle.dumps(self.worker.settle(token))) if token is not None else None
+
+
+def seen(log: Log) -> str:
+    return "".join(sorted((r.value or b"").decode() for r in take(log, "out")))
+
+
+def test_what_is_written_is_seen_with_its_checkpoint_and_once(tmp_path: Path) -> None:
+    with Log(tmp_path) as log:
+        job = Job(tmp_path)
+        job.bundle("a", "b")
+        job.bundle("c")
+        first = job.checkpoint(1)
+        job.bundle("d")
+        assert seen(log) == "" and job.checkpoint(2) is not None and job.checkpoint(3) is None
+        job.coordinator.commit(first)
+        assert seen(log) == "abc"
+        job.coordinator.commit(first)
+        assert seen(log) == "abc"
+        # The coordinator dies before the second commit; "d" was not in a published checkpoint.
+        job.new_attempt([first])
+        assert seen(log) == "abc"
+        job.bundle("e")
+        second = job.checkpoint(2)
+        job.new_attempt([second])
+        assert seen(log) == "abce"
+        # An old savepoint is begun from: its token was committed long ago, and its staging topic is gone.
+        job.new_attempt([first])
+        assert seen(log) == "abce"
+        job.coordinator.recover([])
+        assert [name for name in log.topics(internal=True) if name.startswith("__staging")] == []
+
+
+def test_a_commit_that_dies_half_way_is_done_whole(tmp_path: Path) -> None:
+    """The copy is one transaction: none of it is seen, and the next commit does all of it, in order."""
+    with Log(tmp_path) as log:
+        job = Job(tmp_path)
+        values = [f"{n:03}" for n in range(300)]
+        job.bundle(*values)
+        token = job.checkpoint(1)
+        sink = job.coordinator.sink
+        with pytest.raises(RuntimeError, match="dies"):
+            _commit_and_die(sink, token)
+        assert seen(log) == ""
+        job.new_attempt([token])
+        records = take(log, "out")
+        assert sorted((r.value or b"").decode() for r in records) == values
+        for partition in range(2):
+            mine = [r.value or b"" for r in records if r.partition == partition]
+            assert mine == sorted(mine)
+
+
+def _commit_and_die(sink: LogSink, token: Staged) -> None:
+    class Dying(Producer):
+        def send_offsets(self, *args: Any) -> None:
+            raise RuntimeError("dies before its commit")
+
+    sink._publisher = Dying(sink._opened(), transactional_id=sink.staging_prefix + "publisher")
+    sink.commit(token)
+
+
+def test_the_identity_of_a_sink() -> None:
+    options = PipelineOptions(["--job_name=j"])
+    assert sink_identity(options, "A/Write") == sink_identity(PipelineOptions(["--job_name=j"]), "A/Write")
+    assert sink_identity(options, "A/Write") != sink_identity(options, "B/Write")
+    assert sink_identity(PipelineOptions([]), "A") != sink_identity(PipelineOptions([]), "A")
+
+
+# A sink of one's own
+
+
+class Lines(TwoPhaseSink):
+    """Lines of a file; staged in a list that the token holds."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def open_writer(self) -> TwoPhaseWriter:
+        return LinesWriter()
+
+    def commit(self, token: Any) -> None:
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write("".join(f"{line}\n" for line in token))
+
+
+class LinesWriter(TwoPhaseWriter):
+    def __init__(self) -> None:
+        self._staged: list[Any] = []
+
+    def write_batch(self, values: Any, timestamps: Any) -> None:
+        assert len(timestamps) == 0
+        self._staged += values
+
+    def prepare(self, checkpoint: int) -> Any:
+        staged, self._staged = self._staged, []
+        return staged or None
+
+    def abort(self) -> None:
+        self._staged = []
+
+
+def test_a_sink_of_ones_own(tmp_path: Path) -> None:
+    target = tmp_path / "lines"
+    with beam.Pipeline() as p:
+        p | beam.Create(range(20_000)) | WriteTwoPhase(Lines(str(target)))
+    assert sorted(map(int, target.read_text().split())) == list(range(20_000))
+    with pytest.raises(TransformError, match="needs a TwoPhaseSink; found 3"):
+        WriteTwoPhase(3)  # type: ignore[arg-type]
