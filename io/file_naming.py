@@ -24,18 +24,21 @@ FileNaming = Callable[[BoundedWindow, Any, int | None, int | None, str | None, A
 
 def _name(
     window: BoundedWindow,
+    pane: Any,
     shard_index: int | None,
     total_shards: int | None,
     compression: str | None,
     prefix: str,
     suffix: str | None,
 ) -> str:
-    """`prefix-start-end-00000-of-00001suffix.gz`, without the parts that do not apply."""
+    """`prefix-start-end-00000-of-00001suffix.gz`, without the parts that do not apply; panes but the first say so."""
     parts = [prefix]
     if window != GlobalWindow():
         parts += [window.start.to_utc_datetime().isoformat(), window.end.to_utc_datetime().isoformat()]
     if shard_index is not None and total_shards is not None:
         parts.append(f"{shard_index:05d}-of-{total_shards:05d}")
+    if getattr(pane, "index", 0) > 0:
+        parts.append(f"pane-{pane.index}")
     return "-".join(parts) + (suffix or "") + ending_of(compression)
 
 
@@ -53,7 +56,7 @@ def default_file_naming(prefix: Any, suffix: Any = None) -> FileNaming:
         compression: str | None,
         destination: Any,
     ) -> str:
-        return _name(window, shard_index, total_shards, compression, _value(prefix), _value(suffix))
+        return _name(window, pane, shard_index, total_shards, compression, _value(prefix), _value(suffix))
 
     return naming
 
@@ -69,7 +72,7 @@ def destination_prefix_naming(suffix: Any = None) -> FileNaming:
         compression: str | None,
         destination: Any,
     ) -> str:
-        return _name(window, shard_index, total_shards, compression, str(destination), _value(suffix))
+        return _name(window, pane, shard_index, total_shards, compression, str(destination), _value(suffix))
 
     return naming
 
@@ -95,7 +98,7 @@ def single_file_naming(prefix: Any, suffix: Any = None) -> FileNaming:
                 f"single_file_naming is for one file, and there are {total_shards}. "
                 "Pass shards=1 and max_writers_per_bundle=0 to WriteToFiles, or use default_file_naming."
             )
-        return _name(window, None, None, compression, _value(prefix), _value(suffix))
+        return _name(window, pane, None, None, compression, _value(prefix), _value(suffix))
 
     return naming
 

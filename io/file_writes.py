@@ -14,7 +14,8 @@ from hornbeam.io.compression import CompressionTypes
 from hornbeam.io.file_naming import FileNaming, default_file_naming
 from hornbeam.io.filesystem import BeamIOError, file_error
 from hornbeam.io.filesystems import FileSystems
-from hornbeam.io.write import UnboundedWriteError
+from hornbeam.io.staged_files import Finished, PaneOfShard, write_panes
+from hornbeam.io.step_identity import step_identity
 from hornbeam.options.value_provider import ValueProvider
 from hornbeam.pvalue import AsIter, AsSingleton, PCollection, TaggedOutput
 from hornbeam.transforms.core import Create, DoFn, Flatten, GroupByKey, Map, ParDo
@@ -91,6 +92,10 @@ class WriteToFiles(PTransform[PCollection[Any], PCollection[FileResult]]):
     FileSink may be given too). Each destination has files of its own, in each window, named by `file_naming`. A
     bundle writes to at most `max_writers_per_bundle` files at once; elements of further destinations are grouped, into
     `shards` files for each destination. Files appear under their names when all are complete.
+
+    Unbounded data is grouped by destination, window and shard; each pane of it becomes a file when it fires. The namings of
+    this module tell later panes of a window apart (`-pane-1`); one of your own has to. Elements that come too late for
+    their window go to files of their own, with `-late-…` in their names.
     """
 
     MAX_NUM_WRITERS_PER_BUNDLE = 20
@@ -122,10 +127,8 @@ class WriteToFiles(PTransform[PCollection[Any], PCollection[FileResult]]):
     def expand(self, pcoll: PCollection[Any]) -> Any:
         """Write temporary files, gather them by destination, give them their names."""
         if not pcoll.is_bounded:
-            raise UnboundedWriteError(
-                f"{self.label!r} needs bounded data; the input {pcoll} is unbounded. Writing unbounded data is not "
-                "supported yet."
-            )
+            results = self._write_panes(pcoll)
+            return results | "Output" >> Map(self._output_fn) if self._output_fn is not None else results
         once = pcoll.pipeline | "DoOnce" >> Create([None])
         place = AsSingleton(
             once | "MakeTemporary" >> Map(_make_temporary, self._temp_directory or self._path)
@@ -146,6 +149,15 @@ class WriteToFiles(PTransform[PCollection[Any], PCollection[FileResult]]):
         )
         once | "RemoveTemporary" >> Map(_remove_temporary, place, AsIter(results))
         return results | "Output" >> Map(self._output_fn) if self._output_fn is not None else results
+
+    def _write_panes(self, pcoll: PCollection[Any]) -> PCollection[FileResult]:
+        """A stream: each pane of each destination, window and shard gets a file."""
+        layout = _DestinationFiles(
+            self._path, self._temp_directory, self._file_naming, self._sink_of, self._shards
+        )
+        keyed = pcoll | "Shards" >> ParDo(_DestinationAndShard(self._destination, self._shards))
+        identity = step_identity(pcoll.pipeline.options, pcoll.pipeline.current_label)
+        return write_panes(keyed, layout, identity)
 
 
 _SPILLED = "spilled"
@@ -331,3 +343,56 @@ class _Move(DoFn):
         ]
         FileSystems.rename([source for source, _ in pending], [target for _, target in pending])
         return results
+
+
+class _DestinationAndShard(DoFn):
+    """Pairs elements with their destination and, in turn, a shard."""
+
+    def __init__(self, destination: Callable[[Any], Any], shards: int) -> None:
+        super().__init__()
+        self._destination = destination
+        self._shards = shards
+        self._next = 0
+
+    def process(self, element: Any) -> Iterable[tuple[tuple[Any, int], Any]]:
+        """((destination, shard), element)."""
+        self._next = (self._next + 1) % self._shards
+        return (((self._destination(element), self._next), element),)
+
+
+@attrs.frozen
+class _DestinationFiles:
+    """The layout of WriteToFiles over a stream: a file for each pane of (destination, shard)."""
+
+    path: str | ValueProvider
+    temp_directory: str | ValueProvider | None
+    naming: FileNaming
+    sink_of: Callable[[Any], FileSink]
+    shards: int
+
+    def place(self, identity: str) -> str:
+        """Beside the files, or in the temporary directory asked for."""
+        return FileSystems.join(_text(self.temp_directory or self.path), f".hornbeam-temp-{identity}")
+
+    def write(self, place: str, shard: PaneOfShard) -> Iterator[Finished]:
+        """One file."""
+        destination, number = shard.key
+        sink = _own(self.sink_of(destination))
+        file = _OpenFile(place, destination, sink)
+        try:
+            for record in shard.values:
+                file.write(record)
+            temporary = file.close()
+        except BaseException:
+            file.abort()
+            raise
+        kind = sink.create_metadata(destination, temporary).compression_type
+        plain = kind in (CompressionTypes.AUTO, CompressionTypes.UNCOMPRESSED)
+        name = self.naming(
+            shard.window, shard.pane, number, self.shards, None if plain else kind, destination
+        )
+        if shard.late:
+            stem, dot, ending = name.partition(".")
+            name = f"{stem}-late-{shard.late}{dot}{ending}"
+        result = FileResult(name, number, self.shards, shard.window, shard.pane, destination)
+        yield Finished(temporary, FileSystems.join(_text(self.path), name), result)

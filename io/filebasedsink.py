@@ -19,7 +19,14 @@ from hornbeam.io.compression import CompressionTypes, require_codec, resolve_com
 from hornbeam.io.filebasedsource import as_path_provider
 from hornbeam.io.filesystem import BeamIOError, file_error
 from hornbeam.io.filesystems import FileSystems
-from hornbeam.io.shard_names import DEFAULT_SHARD_NAME_TEMPLATE, numbers_shards, shard_suffix
+from hornbeam.io.shard_names import (
+    DEFAULT_SHARD_NAME_TEMPLATE,
+    DEFAULT_WINDOW_SHARD_NAME_TEMPLATE,
+    names_windows,
+    numbers_shards,
+    shard_suffix,
+    with_window,
+)
 from hornbeam.io.sink import Sink, Writer
 from hornbeam.options.value_provider import ValueProvider
 from hornbeam.transforms.window import BoundedWindow
@@ -172,6 +179,27 @@ class FileBasedSink(Sink):
         suffix: str = self.file_name_suffix.get()
         return prefix + shard_suffix(self.shard_name_template, shard_num, num_shards) + suffix
 
+    def windowed_name(self, window: Any, shard_num: int, num_shards: int, mark: str = "") -> str:
+        """The name of a file of a window of unbounded data; `mark` tells further files of the same shard apart."""
+        template = self.shard_name_template
+        if template == DEFAULT_SHARD_NAME_TEMPLATE:
+            template = DEFAULT_WINDOW_SHARD_NAME_TEMPLATE
+        prefix: str = self.file_path_prefix.get()
+        suffix: str = self.file_name_suffix.get()
+        named = with_window(template, window, lambda text: shard_suffix(text, shard_num, num_shards))
+        return f"{prefix}{named}{mark}{suffix}"
+
+    def check_windowed_names(self) -> None:
+        """ShardNamesError unless the files of different windows get different names."""
+        template = self.shard_name_template
+        if template != DEFAULT_SHARD_NAME_TEMPLATE and not (
+            names_windows(template) and numbers_shards(template)
+        ):
+            raise ShardNamesError(
+                f"{type(self).__name__}: over unbounded data the shard name template must tell windows and shards apart; "
+                f"{template!r} does not. Use '-W-SSSSS-of-NNNNN' (seconds) or '-V-SSSSS-of-NNNNN' (UTC)."
+            )
+
     def _renames(self, writer_results: Sequence[str]) -> list[tuple[str, str]]:
         """Each temporary file with its final name."""
         count = len(writer_results)
@@ -217,8 +245,12 @@ class FileBasedSink(Sink):
         unused_pre_finalize_results: Any,
         w: BoundedWindow | None = None,
     ) -> Iterator[Any]:
-        """Not yet: `Write` refuses unbounded data."""
-        raise NotImplementedError(f"{type(self).__name__} does not write unbounded data yet.")
+        """As `finalize_write`, for the files of one window."""
+        names = [self.windowed_name(w, shard, len(writer_results)) for shard in range(len(writer_results))]
+        pairs = list(zip(sorted(writer_results), names))
+        pending = [(source, target) for source, target in pairs if FileSystems.exists(source)]
+        FileSystems.rename([source for source, _ in pending], [target for _, target in pending])
+        yield from names
 
 
 class FileBasedSinkWriter(Writer):

@@ -12,7 +12,6 @@ Whoever dies when, the group's offset says whether a range was copied. The stagi
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -69,7 +68,7 @@ class LogSink(TwoPhaseSink):
     @property
     def staging_prefix(self) -> str:
         """How the names of this sink's staging topics begin."""
-        return f"{STAGING}.{hashlib.sha256(self.identity.encode()).hexdigest()[:16]}."
+        return f"{STAGING}.{self.identity}."
 
     def start(self) -> None:
         """Makes the target topic, or sees to it that it is there."""
@@ -266,5 +265,3 @@ def as_bytes(given: Any, what: str) -> bytes | None:
         f"WriteToLog needs the {what} of a record as bytes, str or None; found {given!r} ({type(given).__name__}). "
         + ("Pass a value_coder, such as json.dumps." if what == "value" else "Let `key` give one of these.")
     )
-
-

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,8 +19,8 @@ from hornbeam.io.log_read import (
     WatchPartitions,
 )
 from hornbeam.io.log_write import EncodedRow, LogSink
+from hornbeam.io.step_identity import step_identity
 from hornbeam.io.two_phase import WriteTwoPhase
-from hornbeam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 from hornbeam.pvalue import PBegin, PCollection
 from hornbeam.storage.log import Record, TopicSettings
 from hornbeam.transforms.core import Impulse, Map, ParDo
@@ -202,14 +201,7 @@ class WriteToLog(PTransform[PCollection[Any], PCollection[Any]]):
     def expand(self, pcoll: PCollection[Any]) -> PCollection[Any]:
         """Make rows of the elements, then write them."""
         pipeline = pcoll.pipeline
-        self._sink.identity = sink_identity(pipeline.options, pipeline.current_label)
+        self._sink.identity = step_identity(pipeline.options, pipeline.current_label)
         rows = pcoll | "Encode" >> Map(self._row)
         written: PCollection[Any] = rows | "Write" >> WriteTwoPhase(self._sink)
         return written
-
-
-def sink_identity(options: PipelineOptions, label: str) -> str:
-    """A name for the sink of a step that stays when the same job is started again, and that no other job's sink has."""
-    job = options.view_as(GoogleCloudOptions).job_name
-    folder = options.get_all_options().get("log_dir")
-    return f"{folder}/{job}/{label}" if job else uuid.uuid4().hex

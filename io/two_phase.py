@@ -2,10 +2,10 @@
 
     write_batch ─► prepare(checkpoint) ─► settle ─► the token is in the checkpoint ─► commit(token)
 
-A runner with checkpoints (LogRunner) prepares in the workers where the checkpoint cuts the stream, and commits in its coordinator
-once the checkpoint is durable: each token in the order of checkpoints, and again after a crash, so `commit` must be idempotent.
-On other runners, and with `--at_least_once`, each bundle is prepared and committed when it ends; a bundle that is tried again
-is then written twice.
+A runner with checkpoints (LogRunner) prepares in the workers where the checkpoint cuts the stream, and commits in its
+coordinator once the checkpoint is durable: each token in the order of checkpoints, and again after a crash, so `commit`
+must be idempotent. On other runners, and with `--at_least_once`, each bundle is prepared and committed when it ends; a
+bundle that is tried again is then written twice.
 
     class Table(TwoPhaseSink):
         def open_writer(self): return TableWriter(self.path)          # stages rows where nobody looks
@@ -28,10 +28,11 @@ from hornbeam.transforms.dofn import DoFn
 from hornbeam.transforms.pardo import ParDo
 from hornbeam.transforms.ptransform import PTransform
 from hornbeam.utils.timestamp import Timestamp
+from hornbeam.utils.windowed_value import WindowedValue
 
 __all__ = ["TwoPhaseSink", "TwoPhaseWriter", "WriteTwoPhase"]
 
-#: Rows are handed to the writer by so many.
+#: Elements are handed to the writer by so many, unless the sink says otherwise.
 BATCH = 8192
 
 
@@ -54,6 +55,10 @@ class TwoPhaseWriter:
         """Make what the token stands for durable (fsync); gives the token to keep. In a thread of its own, beside writes."""
         return token
 
+    def outputs(self) -> Iterable[WindowedValue[Any]]:
+        """What the step gives for what was written since the last call; asked at the end of each bundle."""
+        return ()
+
     def abort(self) -> None:
         """Throw away what was staged and not prepared: its bundle has failed."""
 
@@ -66,6 +71,8 @@ class TwoPhaseSink(HasDisplayData):
 
     #: Whether `write_batch` gets timestamps.
     needs_timestamps: bool = False
+    #: By how many elements `write_batch` is called.
+    batch_size: int = BATCH
 
     def start(self) -> None:
         """Called in each worker before anything is written, whether there is anything or not."""
@@ -93,7 +100,7 @@ class TwoPhaseSink(HasDisplayData):
 
 
 class WriteTwoPhase(PTransform[PCollection[Any], PCollection[Any]]):
-    """Writes elements to a TwoPhaseSink. Gives nothing."""
+    """Writes elements to a TwoPhaseSink. Gives what its writer's `outputs` say, most often nothing."""
 
     def __init__(self, sink: TwoPhaseSink) -> None:
         super().__init__()
@@ -103,7 +110,10 @@ class WriteTwoPhase(PTransform[PCollection[Any], PCollection[Any]]):
 
     def display_data(self) -> dict[str, Any]:
         """The sink and its items."""
-        return {"sink": DisplayDataItem(type(self.sink).__name__, label="Two-phase Sink"), "sink_dd": self.sink}
+        return {
+            "sink": DisplayDataItem(type(self.sink).__name__, label="Two-phase Sink"),
+            "sink_dd": self.sink,
+        }
 
     def expand(self, pcoll: PCollection[Any]) -> PCollection[Any]:
         """One ParDo, which a runner with checkpoints knows by its DoFn's methods."""
@@ -126,6 +136,7 @@ class TwoPhaseWrite(DoFn):
         self._is_two_phase = False
         self._values: list[Any] = []
         self._micros: list[int] = []
+        self._batch_size = sink.batch_size
 
     def display_data(self) -> dict[str, Any]:
         """The sink."""
@@ -139,7 +150,7 @@ class TwoPhaseWrite(DoFn):
         """Keep the element for the next batch."""
         values = self._values
         values.append(element)
-        if len(values) >= BATCH:
+        if len(values) >= self._batch_size:
             self._flush()
         return None
 
@@ -150,14 +161,16 @@ class TwoPhaseWrite(DoFn):
             if self._writer is not None:
                 self._writer.abort()
 
-    def finish_bundle(self) -> Iterator[Any] | None:
+    def finish_bundle(self) -> Iterator[WindowedValue[Any]] | None:
         """Hand on what was gathered; without checkpoints, commit it."""
         self._flush()
-        if not self._is_two_phase and self._writer is not None:
+        if self._writer is None:
+            return None
+        if not self._is_two_phase:
             token = self._writer.prepare(-1)
             if token is not None:
                 self.sink.commit(self._writer.settle(token))
-        return None
+        return iter(self._writer.outputs())
 
     def teardown(self) -> None:
         """Close the writer."""

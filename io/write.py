@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from hornbeam.display import DisplayDataItem
-from hornbeam.error import PipelineError
+from hornbeam.io.filebasedsink import FileBasedSink
 from hornbeam.io.sink import Sink, Writer
+from hornbeam.io.windowed_files import UnboundedWriteError, WriteWindows
 from hornbeam.pvalue import AsIter, AsSingleton, PCollection
 from hornbeam.transforms.core import Create, DoFn, FlatMap, GroupByKey, Map, ParDo, WindowInto
 from hornbeam.transforms.ptransform import PTransform
@@ -25,15 +26,12 @@ __all__ = ["Write"]
 _opened = itertools.count()
 
 
-class UnboundedWriteError(PipelineError, ValueError):
-    """A sink was applied to unbounded data, which it cannot write."""
-
-
 class Write(PTransform[PCollection[Any], Any]):
     """Write the elements to a sink; gives what the sink's `finalize_write` gives, such as names of files.
 
     Without `num_shards` each bundle is written where it is. With it, elements are dealt out to so many shards, and
-    each shard is one result. Anything else than a Sink that is a PTransform is applied as it is.
+    each shard is one result. Unbounded data is written window by window (`windowed_files.WriteWindows`). Anything else
+    than a Sink that is a PTransform is applied as it is.
     """
 
     def __init__(self, sink: Sink | PTransform[Any, Any]) -> None:
@@ -50,12 +48,14 @@ class Write(PTransform[PCollection[Any], Any]):
         """The steps of the write."""
         if not isinstance(self.sink, Sink):
             return pcoll | self.sink
-        if not pcoll.is_bounded:
-            raise UnboundedWriteError(
-                f"{self.label!r} writes with {type(self.sink).__name__}, which needs bounded data; the input {pcoll} is "
-                "unbounded, so the files would never be complete. Writing unbounded data is not supported yet."
-            )
         sink = self.sink
+        if not pcoll.is_bounded:
+            if not isinstance(sink, FileBasedSink):
+                raise UnboundedWriteError(
+                    f"{self.label!r} writes with {type(sink).__name__}, which needs bounded data; the input {pcoll} is "
+                    "unbounded. Make it a TwoPhaseSink (hornbeam.io.two_phase), or a FileBasedSink."
+                )
+            return pcoll | "WriteWindows" >> WriteWindows(sink)
         once = pcoll.pipeline | "DoOnce" >> Create([None])
         place = once | "InitializeWrite" >> Map(_initialize, sink)
         elements = pcoll | "GlobalWindow" >> WindowInto(GlobalWindows())

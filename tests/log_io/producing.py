@@ -1,7 +1,7 @@
-"""A process that appends to a topic until it is told to end, or killed: python producing.py DIR TOPIC FIRST [transactional-id].
+"""A process that appends to a topic until it is killed: python producing.py DIR TOPIC FIRST [transactional-id].
 
-Each record's value is a rising number, its time a hundredth of a second a number. Prints each number that is acknowledged. With a
-transactional id, transactions of ten; after the fifth it stays inside of an open one.
+Each record's value is a rising number, its time a hundredth of a second a number. Prints each number that is acknowledged.
+With a transactional id, transactions of ten; after the fifth it stays inside of an open one.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from log_io.topics import SECOND, fill, read_bounded, take
 
 import hornbeam as beam
 from hornbeam.error import TransformError
@@ -21,7 +22,6 @@ from hornbeam.testing.util import assert_that, equal_to
 from hornbeam.transforms.stamped import TimestampedValues
 from hornbeam.transforms.window import TimestampedValue
 from hornbeam.utils.timestamp import MAX_TIMESTAMP, Timestamp
-from log_io.topics import SECOND, fill, read_bounded, take
 
 ROWS = [(0, b"a", 1), (0, b"b", 2), (1, b"c", 3), (0, b"d", 4), (1, b"e", 5)]
 
@@ -58,7 +58,9 @@ def test_each_partition_comes_in_order_and_at_its_records_times(tmp_path: Path) 
         fill(log, "t", rows)
     with beam.Pipeline() as p:
         read = p | ReadFromLog(tmp_path, "t", bounded=True, with_metadata=True)
-        timed = read | beam.Map(lambda r, t=beam.DoFn.TimestampParam: (r.partition, r.offset, r.value, int(t)))
+        timed = read | beam.Map(
+            lambda r, t=beam.DoFn.TimestampParam: (r.partition, r.offset, r.value, int(t))
+        )
         timed | WriteToLog(tmp_path, "seen", value_coder=repr, partitions=1)
     with Log(tmp_path) as log:
         seen = [eval(record.value or b"") for record in take(log, "seen")]
@@ -100,7 +102,10 @@ def test_a_timestamp_function_of_the_element(tmp_path: Path) -> None:
         read = p | ReadFromLog(tmp_path, "t", bounded=True, value_coder=int, timestamp_fn=lambda n: n * 10)
         read | WriteToLog(tmp_path, "seen", value_coder=str, partitions=1)
     with Log(tmp_path) as log:
-        assert [(r.value, r.timestamp_micros // SECOND) for r in take(log, "seen")] == [(b"17", 170), (b"18", 180)]
+        assert [(r.value, r.timestamp_micros // SECOND) for r in take(log, "seen")] == [
+            (b"17", 170),
+            (b"18", 180),
+        ]
 
 
 def test_transactions(tmp_path: Path) -> None:
@@ -139,7 +144,10 @@ def test_records_that_retention_took_before_they_were_read(tmp_path: Path) -> No
         log.partition("t", 0).delete_before(300)
     with pytest.raises(LostRecordsError) as raised:
         read_bounded(tmp_path, "t", start=100)
-    assert "is read up to offset 100, but the log begins at 300 now: retention has removed 200 offsets" in str(raised.value)
+    assert (
+        "is read up to offset 100, but the log begins at 300 now: retention has removed 200 offsets"
+        in str(raised.value)
+    )
     assert "ReadFromLog/Read" in "".join(raised.value.__notes__)
     assert len(read_bounded(tmp_path, "t", start=100, on_lost="skip")) == 100
     with pytest.raises(LostRecordsError, match="to be read from offset 500, but ends at 400"):
@@ -192,7 +200,9 @@ def test_a_topic_that_is_not_there(tmp_path: Path) -> None:
 class ByHand:
     """ReadPartition over one partition; `run` works on a restriction, up to `pieces` pieces."""
 
-    def __init__(self, directory: Path, kind: type[ReadPartition] = ReadPartitionForEver, **arguments: Any) -> None:
+    def __init__(
+        self, directory: Path, kind: type[ReadPartition] = ReadPartitionForEver, **arguments: Any
+    ) -> None:
         self.dofn = kind(ReadFromLog(directory, "t", **arguments)._spec)
         self.estimator = self.dofn.create_watermark_estimator(None)
 
@@ -324,9 +334,11 @@ def test_values_with_a_column_of_times_are_elements() -> None:
 
     with TestPipeline() as p:
         out = p | beam.Create([1, 2]) | beam.ParDo(Blocks()).with_output_types(object)
-        timed = out | beam.WindowInto(beam.window.FixedWindows(1)) | beam.Map(
-            lambda v, t=beam.DoFn.TimestampParam, w=beam.DoFn.WindowParam: (v, int(t) if t > 0 else 0, int(w.end) if t > 0 else 0)
-        )
-        assert_that(
-            timed, equal_to([("1x", 1, 2), ("1y", 1, 2), (2, 0, 0), ("2x", 1, 2), ("2y", 2, 3)])
-        )
+        timed = out | beam.WindowInto(beam.window.FixedWindows(1)) | beam.Map(_value_time_and_window)
+        assert_that(timed, equal_to([("1x", 1, 2), ("1y", 1, 2), (2, 0, 0), ("2x", 1, 2), ("2y", 2, 3)]))
+
+
+def _value_time_and_window(
+    value: Any, time: Any = beam.DoFn.TimestampParam, window: Any = beam.DoFn.WindowParam
+) -> tuple[Any, int, int]:
+    return (value, int(time), int(window.end)) if time > 0 else (value, 0, 0)

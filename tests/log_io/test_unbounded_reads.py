@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from log_io.topics import SECOND, Streaming, fill, take
 
 import hornbeam as beam
 from hornbeam.io.logio import LostRecordsError, ReadFromLog, WriteToLog
 from hornbeam.storage.log import Log, Producer, TopicDeletedError
 from hornbeam.transforms.window import FixedWindows
-from log_io.topics import SECOND, Streaming, fill, take
 
 PRODUCING = Path(__file__).with_name("producing.py")
 
@@ -33,7 +33,9 @@ def producing(directory: Path, *arguments: str) -> Iterator[subprocess.Popen[str
 
 def copying(directory: Path, **arguments: Any) -> Any:
     return lambda p: (
-        p | ReadFromLog(directory, "t", idle_timeout=0.2, **arguments) | WriteToLog(directory, "out", partitions=1)
+        p
+        | ReadFromLog(directory, "t", idle_timeout=0.2, **arguments)
+        | WriteToLog(directory, "out", partitions=1)
     )
 
 
@@ -122,7 +124,10 @@ def test_a_topic_that_is_deleted_or_shortened_under_it_fails_the_pipeline(tmp_pa
     with Log(tmp_path) as log:
         log.create_topic("out")
         fill(log, "t", [(0, b"a", 1)])
-        with pytest.raises(TopicDeletedError, match="topic 't' was deleted") as raised, Streaming(copying(tmp_path)) as result:
+        with (
+            pytest.raises(TopicDeletedError, match="topic 't' was deleted") as raised,
+            Streaming(copying(tmp_path)) as result,
+        ):
             take(log, "out", 1)
             log.delete_topic("t")
             result.wait_until_finish(30_000)

@@ -6,17 +6,18 @@ from typing import Any
 
 import cloudpickle
 import pytest
+from log_io.topics import SECOND, take
 
 import hornbeam as beam
 from hornbeam.error import TransformError
 from hornbeam.io.log_write import LogSink, Staged
-from hornbeam.io.logio import WriteToLog, sink_identity
+from hornbeam.io.logio import WriteToLog
+from hornbeam.io.step_identity import step_identity
 from hornbeam.io.two_phase import TwoPhaseSink, TwoPhaseWrite, TwoPhaseWriter, WriteTwoPhase
 from hornbeam.options.pipeline_options import PipelineOptions
 from hornbeam.storage.log import InvalidSettingError, Log, Producer, UnknownTopicError
 from hornbeam.storage.log.partitioner import partition_of
 from hornbeam.transforms.window import TimestampedValue
-from log_io.topics import SECOND, take
 
 
 @pytest.mark.parametrize("transactional", [True, False])
@@ -63,7 +64,12 @@ def test_nothing_of_a_bundle_that_fails_is_seen(tmp_path: Path) -> None:
         return n
 
     with pytest.raises(ValueError, match="no 5"), beam.Pipeline() as p:
-        p | beam.Create(range(9)) | beam.Map(fail_at_5) | WriteToLog(tmp_path, "out", value_coder=str, partitions=1)
+        (
+            p
+            | beam.Create(range(9))
+            | beam.Map(fail_at_5)
+            | WriteToLog(tmp_path, "out", value_coder=str, partitions=1)
+        )
     with Log(tmp_path) as log:
         assert take(log, "out") == []
 
@@ -73,10 +79,16 @@ def test_nothing_of_a_bundle_that_fails_is_seen(tmp_path: Path) -> None:
     [
         ({"key": "id"}, TransformError, "key must be a function of the element; found 'id'"),
         ({"timestamps": "now"}, TransformError, "timestamps must be 'element' or 'clock'; found 'now'"),
-        ({"topic_settings": {"retention": 1}}, InvalidSettingError, "no topic setting 'retention'; there are batch_"),
+        (
+            {"topic_settings": {"retention": 1}},
+            InvalidSettingError,
+            "no topic setting 'retention'; there are batch_",
+        ),
     ],
 )
-def test_arguments_that_have_no_meaning(arguments: dict[str, Any], error: type[Exception], message: str) -> None:
+def test_arguments_that_have_no_meaning(
+    arguments: dict[str, Any], error: type[Exception], message: str
+) -> None:
     with pytest.raises(error) as raised:
         WriteToLog("/nowhere", "t", **arguments)
     assert message in str(raised.value)
@@ -86,8 +98,16 @@ def test_arguments_that_have_no_meaning(arguments: dict[str, Any], error: type[E
     ("arguments", "error", "message"),
     [
         ({}, UnknownTopicError, "no topic 'out' in"),
-        ({"partitions": 1}, TypeError, "WriteToLog needs the value of a record as bytes, str or None; found 3 (int). Pass a"),
-        ({"partitions": 1, "value_coder": str, "key": abs}, TypeError, "needs the key of a record as bytes, str or None"),
+        (
+            {"partitions": 1},
+            TypeError,
+            "WriteToLog needs the value of a record as bytes, str or None; found 3 (int). Pass a",
+        ),
+        (
+            {"partitions": 1, "value_coder": str, "key": abs},
+            TypeError,
+            "needs the key of a record as bytes, str or None",
+        ),
     ],
 )
 def test_what_cannot_be_written(
@@ -107,7 +127,7 @@ class Job:
 
     def __init__(self, directory: Path) -> None:
         self.write = WriteToLog(directory, "out", key=lambda v: v, partitions=2)
-        self.write._sink.identity = "job/step"
+        self.write._sink.identity = "0123456789abcdef"
         self.new_attempt([])
 
     def new_attempt(self, tokens: list[Any]) -> None:
@@ -191,9 +211,9 @@ def _commit_and_die(sink: LogSink, token: Staged) -> None:
 
 def test_the_identity_of_a_sink() -> None:
     options = PipelineOptions(["--job_name=j"])
-    assert sink_identity(options, "A/Write") == sink_identity(PipelineOptions(["--job_name=j"]), "A/Write")
-    assert sink_identity(options, "A/Write") != sink_identity(options, "B/Write")
-    assert sink_identity(PipelineOptions([]), "A") != sink_identity(PipelineOptions([]), "A")
+    assert step_identity(options, "A/Write") == step_identity(PipelineOptions(["--job_name=j"]), "A/Write")
+    assert step_identity(options, "A/Write") != step_identity(options, "B/Write")
+    assert step_identity(PipelineOptions([]), "A") != step_identity(PipelineOptions([]), "A")
 
 
 # A sink of one's own
