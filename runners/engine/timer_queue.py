@@ -1,7 +1,7 @@
 """TimerQueue: what is to happen at which time, in one time domain; the earliest first, then in the order of setting.
 
-A name has one time; setting it again replaces, clearing forgets. A name that is put off keeps its place in the heap until that
-comes up, and is then put where it belongs: most timers that are set again and again are put off. Entries of names that
+A name has one time; setting it again replaces, clearing forgets. A name that is put off keeps its place in the heap until
+that comes up, and is then put where it belongs: most timers that are set again and again are put off. Entries of names that
 were cleared or set for earlier stay in the heap until they come up or are more than half of it.
 """
 
