@@ -271,9 +271,10 @@ class TriggeredGrouping(Head):
         self._watermark, self._now = watermark, now
         for window, states in self._due():
             expired = watermark >= window.expiry
-            window.ended = watermark > window.max
+            ends = watermark > window.max and not window.ended
+            window.ended = window.ended or ends
             waiting = iter(window.keys.values() if states is None else sorted(states, key=_order))
-            while self._look_at(waiting, expired):
+            while self._look_at(waiting, ends, expired):
                 yield from self._out.take(in_order=True)
             if expired:
                 self._forget(window)
@@ -293,8 +294,11 @@ class TriggeredGrouping(Head):
                 own.append(state)
         return sorted(due.items(), key=lambda item: (item[0].max, item[0].order))
 
-    def _look_at(self, states: Iterator[KeyedWindow], expired: bool) -> bool:
-        """Looks at keys of a window until there are panes enough for a bundle: then True, otherwise at all of them."""
+    def _look_at(self, states: Iterator[KeyedWindow], ends: bool, expired: bool) -> bool:
+        """Looks at keys of a window until there are panes enough for a bundle: then True, otherwise at all of them.
+
+        The expiry by itself is no moment to ask the trigger: only when the window ends in the same step.
+        """
         previous = set_current(self.container)
         try:
             for state in states:
@@ -303,7 +307,7 @@ class TriggeredGrouping(Head):
                 if state.closed:
                     continue
                 if expired:
-                    if state.fresh or self._closes_empty or self._is_empty_end(state):
+                    if state.fresh or self._closes_empty or (ends and self._is_empty_end(state)):
                         self._give(state, True, 0)
                 elif self._machine.would_fire(state.trigger, state.window.ended, self._now):
                     self._fire(state, 0)

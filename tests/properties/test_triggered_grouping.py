@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import attrs
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transcripts.transcript import AllInOne, Case, Drive, Element, Shifted, ShiftedSessions, Step, repr_bytes
@@ -33,6 +34,7 @@ from hornbeam.transforms.window import (
     WindowFn,
 )
 from hornbeam.transforms.windowing import Windowing
+from hornbeam.utils.timestamp import Timestamp
 
 SECOND = 1_000_000
 
@@ -276,6 +278,69 @@ def check_every_element_is_somewhere(drive: Drive, facts: dict[str, str], steps:
         came = copies * sum(len(step.operands) for step in steps if step.action == "elements")
         lost = drive.counter("dropped_late") + drive.counter("dropped_closed")
         assert len(given_out) + lost == came
+
+
+@settings(max_examples=400, deadline=None)
+@given(FACTS, STEPS)
+def test_any_trigger_gives_the_panes_of_the_oracle(facts: dict[str, str], steps: list[Step]) -> None:
+    panes = pytest.importorskip("reference_panes")
+    drive = Drive(Case("", facts, ()), GatherFolding(), TemporarySpace())
+    oracle = Oracle(panes, drive)
+    for step in in_order(steps):
+        before = len(drive.emitted)
+        drive.do(step)
+        expected = oracle.do(step)
+        assert rows(drive.emitted[before:]) == sorted(map(repr, expected))
+        hold = min((hold for key in oracle.keys.values() for hold in key.holds()), default=NEVER)
+        assert drive.head.hold() == hold
+    assert drive.counter("dropped_late") == oracle.drops.get("dropped_late", 0)
+    # The oracle does not count what a window held that became one with a closed one.
+    closed = oracle.drops.get("dropped_closed", 0)
+    assert drive.counter("dropped_closed") == closed or (drive.windowing.windowfn.is_merging() and closed)
+
+
+class Oracle:
+    """The reference interpreter's windows, a key at a time."""
+
+    def __init__(self, panes: Any, drive: Drive) -> None:
+        self.panes = panes
+        self.windowing = drive.windowing
+        self.times = panes.Times()
+        self.keys: dict[str, Any] = {}
+        self.drops: dict[str, int] = {}
+
+    def do(self, step: Step) -> list[Any]:
+        if step.action == "elements":
+            return [row for element in step.operands for row in self.element(element)]
+        before = self.times.now
+        if step.action == "P":
+            self.times.now = step.operands[0]
+        else:
+            self.times.watermark = self.panes.END_OF_TIME if step.action == "END" else step.operands[0]
+        return [
+            row
+            for key, windows in self.keys.items()
+            for window in list(windows.states)
+            for row in self.rows(key, windows.advance(window, before))
+        ]
+
+    def element(self, element: Element) -> list[Any]:
+        if element.key not in self.keys:
+            self.keys[element.key] = self.panes.KeyWindows(self.windowing.to_graph(), self.times)
+        windows = self.keys[element.key]
+        context = WindowFn.AssignContext(Timestamp(micros=element.micros))
+        found: list[Any] = []
+        for window in windows.window_fn.assign(context):
+            refusal = windows.refusal(window)
+            if refusal is None:
+                found += self.rows(element.key, windows.add(element.value, element.micros, window))
+            else:
+                self.drops[refusal] = self.drops.get(refusal, 0) + 1
+        return found
+
+    @staticmethod
+    def rows(key: str, given: Any) -> list[Any]:
+        return [((key, sorted(p.value)), p.timestamp_micros, p.windows, p.pane_info) for p in given]
 
 
 def test_the_default_trigger_needs_no_general_machine() -> None:

@@ -164,7 +164,7 @@ class Drive:
 
     def __init__(self, case: Case, folding: Folding, space: Any, restarts: bool = False) -> None:
         self._case = case
-        self._windowing = case.windowing()
+        self.windowing = case.windowing()
         self._folding = folding
         self._space = space
         self.watermark = BEGINNING_OF_TIME
@@ -173,13 +173,13 @@ class Drive:
         self.emitted: list[Bundle] = []
         self.late: list[Bundle] = []
         self._snapshot: dict[Any, Any] | None = {} if restarts else None
-        self._assign = WindowAssigner(self._windowing.windowfn)
+        self._assign = WindowAssigner(self.windowing.windowfn)
         self.head = self._new_head()
 
     def _new_head(self) -> TriggeredGrouping:
-        strategy: WindowingStrategy = self._windowing.to_graph()
+        strategy: WindowingStrategy = self.windowing.to_graph()
         spec = GroupingSpec(
-            "Group", self._windowing.windowfn, strategy.timestamp_combiner, repr_bytes, self._folding
+            "Group", self.windowing.windowfn, strategy.timestamp_combiner, repr_bytes, self._folding
         )
         kind = MergingTriggeredGrouping if strategy.merging else TriggeredGrouping
         receivers = {"out": self.emitted.append, "late": self.late.append}
