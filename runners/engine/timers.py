@@ -18,6 +18,8 @@ from hornbeam.transforms.timeutil import TimeDomain
 from hornbeam.transforms.userstate import RuntimeTimer, TimerSpec
 from hornbeam.utils.timestamp import Timestamp, TimestampTypes, micros_of
 
+_FIRST = -NEVER
+
 
 class TimerFamily:
     """What the timers of one TimerSpec of a step share. `holds` has those whose hold is not the time they fire at."""
@@ -53,7 +55,7 @@ class TimerFamily:
 
     def schedule(self, timer: KeyedTimer, time: int, output: TimestampTypes | None) -> None:
         """Lets a timer fire at a time in microseconds."""
-        if not -NEVER < time < NEVER:
+        if not _FIRST < time < NEVER:
             raise ValueError(
                 f"timer {self.name!r} was set for a time outside of the time that there is: {time / 1e6} s"
             )
@@ -62,7 +64,9 @@ class TimerFamily:
             raise RuntimeError(
                 f"timer {self.name!r} cannot be set in @on_window_expiration: the window is gone after it"
             )
-        due = min(time, table.expires) if self.is_event_time else time
+        due = time
+        if self.is_event_time and time > table.expires:
+            due = table.expires
         if output is not None:
             hold = self._checked_hold(micros_of(output), table)
         else:
@@ -77,12 +81,13 @@ class TimerFamily:
         self._enter(timer, time, due, hold)
 
     def _enter(self, timer: KeyedTimer, time: int, due: int, hold: int) -> None:
+        held_apart = timer.hold != timer.time
         timer.time = time
         timer.hold = hold
         self.queue.set(timer, due)
         if hold < due or not self.is_event_time:
             self.holds.set(timer, hold)
-        elif len(self.holds):
+        elif held_apart:
             self.holds.clear(timer)
 
     def _checked_hold(self, hold: int, table: Any) -> int:
