@@ -56,6 +56,7 @@ soak: $(READY) links
 	$(BIN)/python -m tests.bench.multiprocess_bench --memory 100000000
 	HORNBEAM_SOAK=1 $(BIN)/python -m pytest -q tests/model
 	cd tests && ../$(BIN)/python -m storage_log.kill_campaign 1000 7
+	$(BIN)/python -m tests.bench.log_bench --only at_size
 
 clean:
 	rm -rf $(VENV) .ns build out *.egg-info

@@ -50,7 +50,9 @@ class LogFigure:
 
     @property
     def good(self) -> bool:
-        """Whether the target is reached."""
+        """Whether the target is reached, if there is one."""
+        if not self.target:
+            return True
         return self.value <= self.target if self.lower_is_better else self.value >= self.target
 
 

@@ -94,5 +94,5 @@ def test_the_guide_runs(tmp_path: Path) -> None:
     for block in text.split("```python\n")[1:]:
         exec(block.split("```")[0].replace("/var/lib/app/log", str(tmp_path / "log")), names)
     with Log(tmp_path / "log") as log:
-        assert len(list(Consumer(log, "invoices").read_available())) == 3
-        assert sum(offset for offset in Consumer(log, group="invoicing").committed().values()) == 3
+        assert len(list(Consumer(log, "invoices").read_available())) == 103
+        assert sum(offset for offset in Consumer(log, group="invoicing").committed().values()) == 103

@@ -6,7 +6,6 @@ import os
 import threading
 from pathlib import Path
 
-import attrs
 import pytest
 from storage_sim.simdisk import SimDisk
 from storage_sim.simfiles import SimFiles
@@ -18,7 +17,6 @@ from hornbeam.storage.log import shared_words as words_of
 from hornbeam.storage.log.offset_store import OffsetStore
 from hornbeam.storage.log.record_batch import encode
 from hornbeam.storage.log.segment import list_segments
-from hornbeam.storage.log.transaction import TransactionCoordinator
 
 
 def test_who_waits_for_a_dead_syncer_is_not_kept_waiting_by_syncs_of_other_partitions(tmp_path: Path) -> None:
@@ -116,46 +114,3 @@ def test_offsets_of_an_open_transaction_are_waited_for_and_never_passed_over(tmp
         assert store.committed("g", timeout_s=0.0, or_older=True) == {}
         producer.commit_transaction()
         assert {place: found.offset for place, found in store.committed("g").items()} == {("t", 0): 1}
-
-
-def test_a_decision_that_a_failed_fsync_took_is_written_again_before_markers() -> None:
-    """The record "committing" is lost by an fsync and its producer dies: who ends the transaction decides anew."""
-    disk = SimDisk(seed=3)
-    log = Log("/log", files=SimFiles(disk))
-    log.create_topic("t", 2)
-    dead = SimFiles(disk)
-    producer = Producer(Log("/log", files=dead), transactional_id="id", linger_ms=None, retries=0)
-    producer.begin_transaction()
-    for number in range(2):
-        producer.append("t", [b"x%d" % number], partition=number)
-    coordinator = TransactionCoordinator.of(log)
-    state = coordinator.state("id")
-    assert state is not None
-    coordinator._write(attrs.evolve(state, status="committing"))  # seen by all, never synced
-    dead.kill()
-    crashes = []
-
-    def look(operation: str, path: str) -> None:
-        if operation in ("sync", "write"):
-            crashes.append(disk.after_crash(len(crashes), "lose_all"))
-
-    for number in range(2):
-        log.partition("t", number).sync()
-    transactions = log.partition("__transactions", 0)
-    transactions.words.set_flushed(transactions.end_offset)  # as after a rewrite that could not read it back
-    disk.on_call = look
-    for number in range(2):
-        assert coordinator.resolve(log.partition("t", number))
-    log.partition("t", 0).sync()
-    crashes.append(disk.after_crash(99, "lose_all"))
-    disk.on_call = None
-    for crashed in crashes:
-        files = SimFiles(crashed)
-        crashed_log = Log("/log", files=files)
-        seen = []
-        for number in range(2):
-            TransactionCoordinator.of(crashed_log).resolve(crashed_log.partition("t", number))
-            consumer = Consumer(crashed_log)
-            consumer.assign([("t", number)])
-            seen.append(bool(consumer.poll()))
-        assert seen in ([True, True], [False, False])
