@@ -114,3 +114,23 @@ def test_offsets_of_an_open_transaction_are_waited_for_and_never_passed_over(tmp
         assert store.committed("g", timeout_s=0.0, or_older=True) == {}
         producer.commit_transaction()
         assert {place: found.offset for place, found in store.committed("g").items()} == {("t", 0): 1}
+
+
+def test_an_interrupt_after_an_append_does_not_make_the_next_record_a_repeat_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Log(tmp_path / "log") as log, Producer(log, linger_ms=None) as producer:
+        log.create_topic("t")
+        partition = log.partition("t", 0)
+        append = partition.append
+
+        def interrupted(*arguments: object) -> object:
+            append(*arguments)  # type: ignore[arg-type]
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(partition, "append", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            producer.append("t", [b"doubtful"])
+        monkeypatch.undo()
+        producer.append("t", [b"next"])
+        assert [record.value for record in Consumer(log, "t").read_available()] == [b"doubtful", b"next"]

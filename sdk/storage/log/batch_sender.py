@@ -72,10 +72,8 @@ class BatchSender:
                 must_sync = self.acks == "fsync" and not self.in_transaction
             for write, where in written:  # others may append meanwhile, and share the fsync
                 self._sync_one(write, where, must_sync)
-        except BaseException as error:
-            for write in writes:
-                if not write.delivery.done:
-                    write.delivery.settle(error)
+        except BaseException as error:  # an interrupt may come between an append and the note of its sequence
+            self._fail([write for write in writes if not write.delivery.done], error)
             raise
         if self._on_delivery is not None:
             for write, where in written:
@@ -113,7 +111,7 @@ class BatchSender:
         except (StorageError, LogError) as error:
             self._fail([write], error)
 
-    def _fail(self, writes: list[Write], error: StorageError | LogError) -> None:
+    def _fail(self, writes: list[Write], error: BaseException) -> None:
         """Settle deliveries that failed; the producer goes on with a new epoch, as their sequences are in doubt."""
         with self.lock:
             for write in writes:
