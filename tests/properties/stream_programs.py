@@ -76,24 +76,34 @@ def _stream(events: tuple[Event, ...], tags: set[str]) -> TestStream:
 
 # Events.
 
-_keys = st.sampled_from(["a", "b", "c"])
-_seconds = st.one_of(
-    st.integers(0, 30), st.sampled_from([9.999999, 10, 19.999999, 20, 4.5, 0, -3, 5, 14.999999, 15, 100])
-)
-_elements = st.lists(st.tuples(_keys, st.integers(0, 9), _seconds), min_size=1, max_size=4).map(tuple)
-_watermark_steps = st.sampled_from([1, 3, 5, 5, 10, 10, 0.000001, 0, 2.5, 1000, 10_000_000])
-_exact_watermarks = st.sampled_from([0, 5, 9.999999, 10, 14.999999, 15, 19.999999, 20, 25, 30])
+_keys = st.sampled_from(["a", "a", "b", "c"])
+_boundaries = [9.999999, 10, 4.5, 0, -3, 5, 14.999999, 15, 19.999999, 20, 100]
+_seconds = st.one_of(st.integers(0, 12), st.integers(0, 30), st.sampled_from(_boundaries))
+_offsets = st.sampled_from([-1, -2, -4, -7, -10, -11, -16, 0, 1, 3, 5, 9])
+_values = st.integers(0, 9)
+_sizes = st.sampled_from([1, 2, 2, 3, 4])
+_watermark_steps = st.sampled_from([5, 3, 1, 10, 10, 0.5, 0.000001, 0, 2.5, 1000, 10_000_000])
+_exact_watermarks = st.sampled_from([0, 5, 9.999999, 10, 10, 11, 14.999999, 15, 19.999999, 20, 25, 30])
+_lengths = st.sampled_from([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 8, 9, 10, 12])
 _clock_steps = st.sampled_from([1, 2, 3, 5, 5, 10, 0.000001, 4.999999, 100])
 
 
 @st.composite
-def scripts(draw: st.DrawFn, tags: tuple[str, ...], events_max: int = 9) -> tuple[Event, ...]:
+def _elements(draw: st.DrawFn, watermark: float) -> tuple[Any, ...]:
+    """Some elements at once, at any time or not far from the watermark."""
+    near = watermark > -10 and draw(st.booleans())
+    seconds = _offsets.map(lambda offset: watermark + offset) if near else _seconds
+    return tuple((draw(_keys), draw(_values), draw(seconds)) for _ in range(draw(_sizes)))
+
+
+@st.composite
+def scripts(draw: st.DrawFn, tags: tuple[str, ...]) -> tuple[Event, ...]:
     """Events in any order that a TestStream takes: watermarks do not go back, nothing comes after an end."""
     watermarks: dict[str, float] = dict.fromkeys(tags, -10)
     open_tags = list(tags)
     events: list[Event] = []
-    for _ in range(draw(st.integers(1, events_max))):
-        kind = draw(st.sampled_from("eeewwp"))
+    for _ in range(draw(_lengths)):
+        kind = draw(st.sampled_from("eeeewwp"))
         if kind == "p":
             events.append(("p", draw(_clock_steps)))
             continue
@@ -101,7 +111,7 @@ def scripts(draw: st.DrawFn, tags: tuple[str, ...], events_max: int = 9) -> tupl
             break
         tag = draw(st.sampled_from(open_tags))
         if kind == "e":
-            events.append(("e", tag, draw(_elements)))
+            events.append(("e", tag, draw(_elements(watermarks[tag]))))
         elif draw(st.integers(0, 19)) == 19:
             events.append(("w", tag, "end"))
             open_tags.remove(tag)

@@ -67,44 +67,52 @@ class Windowing:
         return self.window_fn[0] in ("sliding", "halves")
 
 
-_counts = st.integers(1, 4).map(AfterCount)
-_clocks = st.sampled_from([2, 5, 5, 10, 0.000001]).map(AfterProcessingTime)
-_leaves = st.one_of(
-    _counts, _counts, _clocks, st.sampled_from([DefaultTrigger(), AfterWatermark(), Always(), Never()])
-)
+_USUAL = [
+    AfterWatermark(),
+    AfterWatermark(early=AfterCount(2), late=AfterCount(1)),
+    AfterWatermark(early=AfterProcessingTime(5), late=AfterCount(2)),
+    AfterWatermark(late=Always()),
+    Repeatedly(AfterCount(2)),
+    Repeatedly(AfterProcessingTime(5)),
+    Repeatedly(AfterAny(AfterCount(2), AfterProcessingTime(5))),
+]
+_LEAVES = [
+    *[AfterCount(count) for count in (1, 2, 2, 3, 4)],
+    *[AfterProcessingTime(delay) for delay in (2, 5, 5, 10, 0.000001)],
+    *[DefaultTrigger(), AfterWatermark(), AfterWatermark(), Always(), Never()],
+]
+_SEVERAL = {"any": AfterAny, "all": AfterAll, "each": AfterEach}
 
 
-def _composites(parts: st.SearchStrategy[TriggerFn]) -> st.SearchStrategy[TriggerFn]:
-    several = st.lists(parts, min_size=1, max_size=3)
-    maybe = st.one_of(st.none(), parts)
-    return st.one_of(
-        parts.map(Repeatedly),
-        parts.map(Repeatedly),
-        st.tuples(maybe, maybe).map(lambda two: AfterWatermark(*two)),
-        several.map(lambda triggers: AfterAny(*triggers)),
-        several.map(lambda triggers: AfterAll(*triggers)),
-        several.map(lambda triggers: AfterEach(*triggers)),
-        st.tuples(parts, parts).map(lambda two: OrFinally(*two)),
-    )
+@st.composite
+def trigger_trees(draw: st.DrawFn, depth: int = 3) -> TriggerFn:
+    """Triggers of triggers of triggers."""
+    kind = draw(st.sampled_from(["leaf", "repeatedly", "watermark", "any", "all", "each", "or finally"]))
+    if depth == 0 or kind == "leaf":
+        return draw(st.sampled_from(_LEAVES))
+    part = trigger_trees(depth - 1)
+    if kind == "repeatedly":
+        return Repeatedly(draw(part))
+    if kind == "watermark":
+        has_early, has_late = draw(st.sampled_from([(True, True), (True, False), (False, True)]))
+        return AfterWatermark(draw(part) if has_early else None, draw(part) if has_late else None)
+    if kind == "or finally":
+        return OrFinally(draw(part), draw(part))
+    return _SEVERAL[kind](*[draw(part) for _ in range(draw(st.sampled_from([2, 1, 2, 3])))])
 
 
-_depth_2 = st.one_of(_leaves, _composites(_leaves))
-_depth_3 = st.one_of(_leaves, _composites(_depth_2))
-triggers: st.SearchStrategy[TriggerFn] = st.one_of(
-    st.just(DefaultTrigger()),
-    st.sampled_from(
-        [
-            AfterWatermark(),
-            AfterWatermark(early=AfterCount(2), late=AfterCount(1)),
-            AfterWatermark(early=AfterProcessingTime(5), late=AfterCount(2)),
-            Repeatedly(AfterCount(2)),
-            Repeatedly(AfterProcessingTime(5)),
-            Repeatedly(AfterAny(AfterCount(2), AfterProcessingTime(5))),
-        ]
-    ),
-    _depth_3,
-    _composites(_depth_3),
-)
+@st.composite
+def triggers(draw: st.DrawFn) -> TriggerFn:
+    """The default one, those that are in use, and any others, which begin again when they have finished or do not."""
+    kind = draw(st.sampled_from(["default", "usual", "usual", "tree", "repeated tree", "repeated tree"]))
+    if kind == "default":
+        return DefaultTrigger()
+    if kind == "usual":
+        return draw(st.sampled_from(_USUAL))
+    tree = draw(trigger_trees())
+    return Repeatedly(tree) if kind == "repeated tree" else tree
+
+
 _window_fns = st.sampled_from(
     [
         ("fixed", 10),
@@ -120,13 +128,20 @@ _window_fns = st.sampled_from(
     ]
 )
 _combiners = st.sampled_from(["OUTPUT_AT_EOW", "OUTPUT_AT_EARLIEST", "OUTPUT_AT_LATEST"])
-_latenesses = st.sampled_from([0, 0, 5, 5, 10, 0.000001, 1000])
+_latenesses = st.sampled_from([0, 5, 10, 0.000001, 100, 1000, 1000])
 
 _empty_on_time = st.sampled_from([True, True, True, False])
 _empty_at_expiry = st.sampled_from([False, False, False, True])
 
 windowings = st.builds(
-    Windowing, _window_fns, triggers, st.booleans(), _latenesses, _combiners, _empty_on_time, _empty_at_expiry
+    Windowing,
+    _window_fns,
+    triggers(),
+    st.booleans(),
+    _latenesses,
+    _combiners,
+    _empty_on_time,
+    _empty_at_expiry,
 )
 
 #: Under which a group does not depend on the order of its elements at one time, the order inside its values apart.
