@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
-from hypothesis import strategies as st
 from properties.stream_dofns import STATEFUL
 from properties.vocabulary import Spread, digest
 
@@ -23,7 +22,8 @@ class Operation:
     """
 
     apply: Callable[[str, Any, Any, Any], Any]
-    params: st.SearchStrategy[Any] = attrs.field(factory=st.none)
+    #: What `param` may be.
+    params: Sequence[Any] = (None,)
     #: Whether a test looks at the output.
     shows: bool = True
     #: Whether panes come out of it, whose values may be lists.

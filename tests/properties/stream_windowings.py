@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import attrs
-from hypothesis import strategies as st
 from properties.vocabulary import WINDOW_FNS
 
 import hornbeam as beam
@@ -84,84 +84,65 @@ _LEAVES = [
 _SEVERAL = {"any": AfterAny, "all": AfterAll, "each": AfterEach}
 
 
-@st.composite
-def trigger_trees(draw: st.DrawFn, depth: int = 3) -> TriggerFn:
-    """Triggers of triggers of triggers."""
-    kind = draw(st.sampled_from(["leaf", "repeatedly", "watermark", "any", "all", "each", "or finally"]))
+def trigger_tree(random: Random, depth: int = 3) -> TriggerFn:
+    """A trigger of triggers of triggers."""
+    kind = random.choice(["leaf", "repeatedly", "watermark", "any", "all", "each", "or finally"])
     if depth == 0 or kind == "leaf":
-        return draw(st.sampled_from(_LEAVES))
-    part = trigger_trees(depth - 1)
+        return random.choice(_LEAVES)
     if kind == "repeatedly":
-        return Repeatedly(draw(part))
+        return Repeatedly(trigger_tree(random, depth - 1))
     if kind == "watermark":
-        has_early, has_late = draw(st.sampled_from([(True, True), (True, False), (False, True)]))
-        return AfterWatermark(draw(part) if has_early else None, draw(part) if has_late else None)
+        early, late = (trigger_tree(random, depth - 1) for _ in range(2))
+        return AfterWatermark(*random.choice([(early, late), (early, None), (None, late)]))
     if kind == "or finally":
-        return OrFinally(draw(part), draw(part))
-    return _SEVERAL[kind](*[draw(part) for _ in range(draw(st.sampled_from([2, 1, 2, 3])))])
+        return OrFinally(trigger_tree(random, depth - 1), trigger_tree(random, depth - 1))
+    return _SEVERAL[kind](*[trigger_tree(random, depth - 1) for _ in range(random.choice([1, 2, 2, 3]))])
 
 
-@st.composite
-def triggers(draw: st.DrawFn) -> TriggerFn:
-    """The default one, those that are in use, and any others, which begin again when they have finished or do not."""
-    kind = draw(st.sampled_from(["default", "usual", "usual", "tree", "repeated tree", "repeated tree"]))
+def trigger(random: Random) -> TriggerFn:
+    """The default one, one of those in use, or any other, which begins again when it has finished or does not."""
+    kind = random.choice(["default", "usual", "usual", "tree", "repeated tree", "repeated tree"])
     if kind == "default":
         return DefaultTrigger()
     if kind == "usual":
-        return draw(st.sampled_from(_USUAL))
-    tree = draw(trigger_trees())
+        return random.choice(_USUAL)
+    tree = trigger_tree(random)
     return Repeatedly(tree) if kind == "repeated tree" else tree
 
 
-_window_fns = st.sampled_from(
-    [
-        ("fixed", 10),
-        ("fixed", 5, 2.5),
-        ("sliding", 10, 5),
-        ("sliding", 4, 6),
-        ("sessions", 5),
-        ("sessions", 3),
-        ("global",),
-        ("global",),
-        ("halves",),
-        ("clusters",),
-    ]
-)
-_combiners = st.sampled_from(["OUTPUT_AT_EOW", "OUTPUT_AT_EARLIEST", "OUTPUT_AT_LATEST"])
-_latenesses = st.sampled_from([0, 5, 10, 0.000001, 100, 1000, 1000])
+_WINDOW_FNS = [
+    *[("fixed", 10), ("fixed", 10), ("fixed", 5, 2.5), ("sliding", 10, 5), ("sliding", 4, 6)],
+    *[("sessions", 5), ("sessions", 3), ("global",), ("halves",), ("clusters",)],
+]
+_COMBINERS = ["OUTPUT_AT_EOW", "OUTPUT_AT_EARLIEST", "OUTPUT_AT_LATEST"]
+_LATENESSES = [0, 5, 10, 0.000001, 100, 1000, 1000]
 
-_empty_on_time = st.sampled_from([True, True, True, False])
-_empty_at_expiry = st.sampled_from([False, False, False, True])
 
-windowings = st.builds(
-    Windowing,
-    _window_fns,
-    triggers(),
-    st.booleans(),
-    _latenesses,
-    _combiners,
-    _empty_on_time,
-    _empty_at_expiry,
-)
+def windowing(random: Random) -> Windowing:
+    """Any."""
+    return Windowing(
+        random.choice(_WINDOW_FNS),
+        trigger(random),
+        random.choice([False, True]),
+        random.choice(_LATENESSES),
+        random.choice(_COMBINERS),
+        random.choice([True, True, True, False]),
+        random.choice([False, False, False, True]),
+    )
 
-#: Under which a group does not depend on the order of its elements at one time, the order inside its values apart.
-orderless_windowings = st.one_of(
-    st.builds(
-        Windowing,
-        _window_fns,
-        st.sampled_from([DefaultTrigger(), AfterWatermark(), Never()]),
-        st.booleans(),
-        st.just(0),
-        _combiners,
-    ),
-    st.builds(
-        Windowing,
-        st.sampled_from([("fixed", 10), ("sliding", 10, 5), ("global",)]),
-        st.sampled_from(
-            [Repeatedly(AfterProcessingTime(5)), AfterWatermark(early=AfterProcessingTime(5)), Never()]
-        ),
-        st.booleans(),
-        st.just(0),
-        _combiners,
-    ),
-)
+
+def orderless_windowing(random: Random) -> Windowing:
+    """One under which a group does not depend on the order of its elements at one time, that inside its values apart."""
+    by_watermark = random.choice([DefaultTrigger(), AfterWatermark(), Never()])
+    by_clock = random.choice(
+        [Repeatedly(AfterProcessingTime(5)), AfterWatermark(early=AfterProcessingTime(5)), Never()]
+    )
+    window_fn = random.choice(_WINDOW_FNS)
+    merges = Windowing(window_fn).merges
+    return Windowing(
+        window_fn,
+        by_watermark if merges else random.choice([by_watermark, by_clock]),
+        random.choice([False, True]),
+        0,
+        random.choice(_COMBINERS),
+    )
