@@ -53,6 +53,8 @@ class KeyWindows:
         self.window_fn = windowfn_from_function(strategy.window_fn)
         self.times = times
         self.states: dict[BoundedWindow, WindowState] = {}
+        #: How many elements of open windows were forgotten, as the windows became one with a closed one.
+        self.forgotten = 0
 
     # What time says of a window.
 
@@ -110,6 +112,7 @@ class KeyWindows:
         merged.end_was_seen = ended
         merged.fired_after_end = ended and any(state.fired_after_end for state in found)
         if merged.trigger.finished:
+            self.forgotten += len(merged.new)
             merged.closed, merged.new, merged.all = True, [], []
         # The merged window takes the place of the first one.
         self.states = {

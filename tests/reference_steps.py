@@ -120,10 +120,17 @@ class GroupByKey(Step):
             encoded, window = coder.encode(key), element.windows[0]
             windows = self.keys.setdefault(encoded, KeyWindows(strategy, self.times))
             refusal = windows.refusal(window)
+            self.count_forgotten(windows)
             if refusal is not None:
                 yield from self.dropped(refusal, element)
             else:
                 yield from self.panes(encoded, windows.add(value, element.timestamp.micros, window))
+
+    def count_forgotten(self, windows: KeyWindows) -> None:
+        """Elements that had been taken in, and will be given out no more: only counted."""
+        if windows.forgotten:
+            self.drops["dropped_closed"] = self.drops.get("dropped_closed", 0) + windows.forgotten
+            windows.forgotten = 0
 
     def advance(self, before: int) -> Iterator[Output]:
         """Look at all windows, in the order of their ends, then of the keys."""

@@ -53,4 +53,13 @@ CASES: dict[str, Program] = {
     "late elements of a side input are counted": Program(
         (("w", "s", 9999990), ("e", "s", (("a", 6, 28),))), Windowing(), (Step("with_side_per_window"),)
     ),
+    "an open session with elements becomes one with a closed one": Program(
+        (
+            ("e", "a", (("a", 3, 10), ("a", 3, 7))),
+            ("e", "a", (("a", 9, 11), ("a", 4, 2), ("a", 7, 7))),
+            ("e", "a", (("a", 7, 6.5),)),
+        ),
+        Windowing(("sessions", 5), AfterCount(4)),
+        (Step("sum"),),
+    ),
 }
