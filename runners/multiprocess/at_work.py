@@ -9,7 +9,7 @@ from typing import Any, cast
 import cloudpickle
 
 from hornbeam.metrics.execution import MetricsContainer, MetricsRegistry, set_current
-from hornbeam.runners.engine.build import Grouping, StageBuilder
+from hornbeam.runners.engine.build import Grouping, StageBuilder, late_entry
 from hornbeam.runners.engine.bundle import CHUNK, Bundle
 from hornbeam.runners.engine.dofn_operator import DoFnOperator
 from hornbeam.runners.engine.emission import END_OF_TIME_MICROS
@@ -18,6 +18,7 @@ from hornbeam.runners.engine.folding import GatherFolding
 from hornbeam.runners.engine.operator import Operator, Receiver, fan_out
 from hornbeam.runners.engine.spill import Spool, TemporarySpace
 from hornbeam.runners.engine.splittable import SplittableOperator
+from hornbeam.runners.engine.triggered_grouping import TriggeredGrouping
 from hornbeam.runners.multiprocess.blocks import BlockRef, read_block
 from hornbeam.runners.multiprocess.careful import Noting
 from hornbeam.runners.multiprocess.columns import Columns, elements_of, pairs_of
@@ -122,6 +123,8 @@ class StageAtWork:
         self._chunk = min(CHUNK, job.bundle_size) if job.bundle_size else CHUNK
         self._hot_keys: HotKeys | None = None
         self._on_portion: Callable[[], None] = lambda: None
+        #: Elements that a grouping has dropped and that somebody reads.
+        self._late: list[Bundle] = []
         self._kept: list[tuple[SplittableOperator, Bundle, Any]] = []
         #: Whether bundles have something to run once their outputs count.
         self.has_finalizers = any(
@@ -208,7 +211,7 @@ class StageAtWork:
 
     def _fired(self, work: Group) -> Iterator[Bundle]:
         """What a grouping gives for the pairs of some partitions."""
-        grouping = self._builder.grouping_operator(self._job.plan.steps[work.step])
+        grouping = self._builder.grouping_operator(self._job.plan.steps[work.step], bounded=True)
         self._hot_keys = HotKeys() if work.find_hot_key else None
         with naming(f"{grouping.spec.label}, setup"):
             grouping.spec.folding.setup()
@@ -225,6 +228,8 @@ class StageAtWork:
                     for bundle in pairs_of(columns).chunks(_FILL):
                         receive(bundle)
             yield from grouping.fire(END_OF_TIME_MICROS)
+            if isinstance(grouping, TriggeredGrouping) and grouping.late_tag is not None:
+                self._late = list(grouping.late())
         finally:
             with naming(f"{grouping.spec.label}, teardown"):
                 grouping.spec.folding.teardown()
@@ -265,6 +270,10 @@ class StageAtWork:
                 size = min(2 * size, self._chunk)
             elif seconds > most:
                 size = max(1, int(size * most / seconds))
+        late, self._late = self._late, []
+        for bundle in late:
+            self._begin()
+            self._entries[late_entry(work.step)](bundle)
         while self._kept:
             operator, element, restriction = self._kept.pop()
             operator.resume(element, restriction)
@@ -309,12 +318,16 @@ class StageAtWork:
                 operator.start_bundle()
 
     def _finish_input(self) -> None:
-        """Tells the operators that know of it that the task's elements have ended; they may still give some."""
-        for operator in self.operators.values():
-            finish = getattr(operator, "finish_input", None)
-            if finish is not None:
-                self._begin()
-                finish()
+        """Lets operators give out what waits for the end of time, in the order of the steps."""
+        waiting = [
+            operator
+            for operator in self.operators.values()
+            if type(operator).finish_input is not Operator.finish_input
+        ]
+        if waiting and self._is_set_up:
+            self._begin()
+            for operator in waiting:
+                operator.finish_input()
 
     def _end_bundle(self) -> None:
         if not self._bundle_open:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hornbeam.error import DataError, PipelineError
+from hornbeam.error import DataError, NotSupportedError, PipelineError
 from hornbeam.graph import urns
 from hornbeam.graph.model import Graph
 from hornbeam.graph.validate import validate
@@ -14,7 +14,6 @@ from hornbeam.options.pipeline_options import (
     WorkerOptions,
 )
 from hornbeam.runners.engine.failures import user_frames
-from hornbeam.runners.engine.support import refuse_unsupported
 from hornbeam.runners.multiprocess.coordinator import Coordinator
 from hornbeam.runners.multiprocess.created import exchange_keys, read_created
 from hornbeam.runners.multiprocess.job import Job
@@ -39,17 +38,27 @@ def plan_for_workers(graph: Graph) -> Plan:
     return make_plan(graph, passes=_PASSES, cut_before=frozenset({urns.RESHUFFLE}))
 
 
+def refuse_streams(graph: Graph) -> None:
+    """NotSupportedError for the first step that gives unbounded data."""
+    for _, step in graph.leaves():
+        if not all(graph.pcollections[pc].is_bounded for pc in step.outputs.values()):
+            raise NotSupportedError(
+                f"step {step.label!r} gives unbounded data, and the MultiProcessRunner runs bounded pipelines only. "
+                "Use the DirectRunner for streams."
+            )
+
+
 def run_graph(graph: Graph, options: PipelineOptions) -> tuple[MetricsRegistry, int]:
     """Runs the graph to its end; gives its metrics, and the bytes that went through files between stages.
 
     Workers end and files are removed, whatever happens.
     """
     validate(graph)
+    refuse_streams(graph)
     direct = options.view_as(DirectOptions)
     own = options.view_as(MultiProcessOptions)
     least, most = own.worker_bounds(options.view_as(WorkerOptions).num_workers)
     plan = plan_for_workers(graph)
-    refuse_unsupported(plan)
     registry = MetricsRegistry()
     progress = StageProgress(not direct.no_progress)
     folder = RunFolder(direct.temp_dir)

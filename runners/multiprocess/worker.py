@@ -219,18 +219,18 @@ class Worker:
                 stage.finalize()
             except BaseException as error:
                 self._failed(do, error)
-        if do.careful:
+        if _stands_alone(do):
             assert stage is not None
             del self._stages[do.stage]
             self._tear_down(do.stage, stage, failed=False)
 
     def _stage(self, do: Do) -> StageAtWork:
-        if do.careful:
-            # Its steps note what they do, and are for this task alone.
+        if _stands_alone(do):
             previous = self._stages.pop(do.stage, None)
             if previous is not None:
                 self._tear_down(do.stage, previous, failed=False)
-            return self._new_stage(do.stage, Noting(note_path(self._folder, self.number)))
+            noting = Noting(note_path(self._folder, self.number)) if do.careful else None
+            return self._new_stage(do.stage, noting)
         found = self._stages.get(do.stage)
         if found is None:
             found = self._new_stage(do.stage, None)
@@ -316,6 +316,11 @@ class Worker:
         except BaseException as error:
             self._failed(Do(-1, 0, name, Cut("")), error)
         self._registry.commit()
+
+
+def _stands_alone(do: Do) -> bool:
+    """Whether a task needs operators of its own: they note what they do, or keep state to the end of the task's time."""
+    return do.careful or (isinstance(do.work, Blocks) and do.work.together)
 
 
 def run_worker(number: int, channel: MessageChannel, folder: str) -> None:

@@ -22,9 +22,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import attrs
+import pytest
 
 import hornbeam as beam
+from hornbeam.error import NotSupportedError
 from hornbeam.options.pipeline_options import PipelineOptions
+from hornbeam.runners import MultiProcessRunner
 from hornbeam.transforms.window import GlobalWindow, IntervalWindow
 from hornbeam.utils.timestamp import MIN_TIMESTAMP
 
@@ -116,14 +119,23 @@ def _unpickled(path: pathlib.Path) -> Iterator[Any]:
 
 
 def check(case_: Case, options: PipelineOptions, folder: pathlib.Path) -> None:
-    """Runs the case and compares each of its outputs, in any order, with what is expected."""
-    with beam.Pipeline(options=options) as pipeline:
-        built = case_.build(pipeline)
-        outputs = built if isinstance(built, dict) else {"out": built}
-        assert outputs.keys() == case_.expected.keys()
-        for name, pcollection in outputs.items():
-            (folder / name).mkdir()
-            pcollection | f"observe {name}" >> beam.ParDo(Observe(str(folder / name)))
+    """Runs the case and compares each of its outputs, in any order, with what is expected.
+
+    A stream must be refused by a runner that runs bounded pipelines only.
+    """
+    pipeline = beam.Pipeline(options=options)
+    built = case_.build(pipeline)
+    outputs = built if isinstance(built, dict) else {"out": built}
+    assert outputs.keys() == case_.expected.keys()
+    for name, pcollection in outputs.items():
+        (folder / name).mkdir()
+        pcollection | f"observe {name}" >> beam.ParDo(Observe(str(folder / name)))
+    bounded = all(pc.is_bounded for pc in pipeline.to_graph().pcollections.values())
+    if not bounded and isinstance(pipeline.runner, MultiProcessRunner):
+        with pytest.raises(NotSupportedError, match="runs bounded pipelines only"):
+            pipeline.run()
+        return
+    pipeline.run().wait_until_finish()
     for name, expected in case_.expected.items():
         compare(expected, observed(folder / name))
 

@@ -67,8 +67,8 @@ def test_a_step_that_gets_no_elements_may_sleep_but_is_torn_down(options, journa
 def test_teardown_follows_a_failure(options, journal, method):
     with pytest.raises(ArithmeticError, match=f"in {method}"):
         run(options, beam.ParDo(Writes(journal, fails_in=method)))
-    events = journal.events()
-    assert events.count("teardown") == 1 and events[-1] == "teardown"
+    for events in journal.by_process():
+        assert events.count("teardown") == 1 and events[-1] == "teardown"
 
 
 def test_every_step_is_torn_down_when_one_fails(options, journal):

@@ -10,11 +10,12 @@ import attrs
 import pytest
 
 import hornbeam as beam
+from hornbeam.error import NotSupportedError
 from hornbeam.io.restriction_trackers import OffsetRange, OffsetRestrictionTracker
 from hornbeam.io.utils import CountingSource
 from hornbeam.runners.multiprocess import created
-from hornbeam.runners.multiprocess.at_work import StageAtWork
 from hornbeam.runners.multiprocess.graph_run import plan_for_workers
+from hornbeam.transforms.periodicsequence import PeriodicImpulse
 
 
 def slow_pid(x):
@@ -169,15 +170,36 @@ def test_state_by_key_gets_an_exchange_by_key_and_all_elements_of_a_key_in_one_t
     assert sorted(lines) == sorted(f"{key} 100" for key in range(300))
 
 
-def test_operators_are_told_of_the_end_of_their_input():
-    told = []
+class Remembers(beam.DoFn):
+    """Counts by key in state, and gives the counts when time ends."""
 
-    class Knows:
-        def finish_input(self):
-            told.append("knows")
+    COUNT = beam.transforms.userstate.CombiningValueStateSpec("count", sum)
+    END = beam.transforms.userstate.TimerSpec("end", beam.TimeDomain.WATERMARK)
 
-    stage = object.__new__(StageAtWork)
-    stage.operators = {"a": Knows(), "b": object()}
-    stage._begin = lambda: told.append("open")
-    stage._finish_input()
-    assert told == ["open", "knows"]
+    def process(
+        self, pair, count=beam.DoFn.StateParam(COUNT), end=beam.DoFn.TimerParam(END), w=beam.DoFn.WindowParam
+    ):
+        count.add(1)
+        end.set(w.max_timestamp())
+
+    @beam.transforms.userstate.on_timer(END)
+    def ended(self, key=beam.DoFn.KeyParam, count=beam.DoFn.StateParam(COUNT)):
+        yield key, count.read()
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_state_is_kept_by_key_however_many_tasks_its_partitions_make(flags, tmp_path, workers):
+    with beam.Pipeline(options=flags(f"--num_workers={workers}", "--memory_limit=1MB")) as p:
+        pairs = p | beam.io.Read(CountingSource(60_000)) | beam.Map(lambda i: (i % 3000, i))
+        counts = pairs | beam.ParDo(Remembers())
+        counts | beam.Map(repr) | beam.io.WriteToText(str(tmp_path / "out"), shard_name_template="")
+    found = (tmp_path / "out").read_text().splitlines()
+    assert sorted(found) == sorted(f"({key}, 20)" for key in range(3000))
+
+
+def test_a_stream_is_refused_before_anything_runs(flags):
+    with (
+        pytest.raises(NotSupportedError, match=r"gives unbounded data, and the MultiProcessRunner"),
+        beam.Pipeline(options=flags()) as p,
+    ):
+        p | PeriodicImpulse(fire_interval=1) | beam.Map(print)
