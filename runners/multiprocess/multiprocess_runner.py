@@ -23,9 +23,8 @@ class MultiProcessRunner(PipelineRunner):
 
     def run(self, graph: Graph, options: PipelineOptions | None = None) -> MultiProcessResult:
         """Runs the graph to its end. Workers end and files are removed, whatever happens."""
-        from hornbeam.runners.multiprocess.graph_run import (
-            run_graph,
-        )  # slow to load: while the server warms up
+        # Slow to load, so not before the server has been started.
+        from hornbeam.runners.multiprocess.graph_run import run_graph
 
         return MultiProcessResult(*run_graph(graph, options if options is not None else PipelineOptions([])))
 

@@ -38,7 +38,7 @@ _MODES_OF = {
     "one-process": frozenset({"own bundles"}),
     "five-processes": frozenset({"own bundles"}),
 }
-_EVERY_NTH = {"one-process": 7, "five-processes": 7}
+_EVERY_NTH = {"one-process": 7, "five-processes": 7, "two-processes, groups on disk": 3}
 _COMBINED = [
     (r, m)
     for r in RUNNERS
