@@ -22,7 +22,10 @@ ENTRY_POINTS = "hornbeam.runners"
 _DIRECT = "hornbeam.runners.direct.direct_runner.DirectRunner"
 
 #: Short names, in lower case. Beam's own local runners select DirectRunner, so that pipelines written for them run here.
+_LOG = "hornbeam.runners.log.log_runner.LogRunner"
+
 _KNOWN = {
+    "logrunner": _LOG,
     "directrunner": _DIRECT,
     "fnapirunner": _DIRECT,
     "bundlebaseddirectrunner": _DIRECT,

@@ -69,6 +69,16 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "runners.engine",
         "runners.runner",
     ),
+    "runners.log": (
+        *FOUNDATION,
+        "storage",
+        "transforms",
+        "runners.planner",
+        "runners.engine",
+        "runners.direct",
+        "runners.multiprocess",
+        "runners.runner",
+    ),
 }
 
 

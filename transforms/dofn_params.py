@@ -105,6 +105,11 @@ class BundleFinalizerParam(DoFnParam):
         """Forget what was registered."""
         self._callbacks.clear()
 
+    def take(self) -> list[Callable[[], None]]:
+        """What was registered since the last reset, to be called by somebody else; forgets it."""
+        taken, self._callbacks = self._callbacks, []
+        return taken
+
 
 class _ContextParam(DoFnParam):
     """The value of a context manager that the runner holds open for the DoFn."""

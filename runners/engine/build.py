@@ -225,7 +225,7 @@ class StageBuilder:
         """What a stateful step must know of its input."""
         source = next(iter(step.main_inputs().values()))
         windowing = self.graph.windowings[self.graph.pcollections[source].windowing]
-        return KeyedInput(self._key_encoder(step.label, source), windowing.allowed_lateness_micros)
+        return KeyedInput(self.key_encoder(step.label, source), windowing.allowed_lateness_micros)
 
     def _side_inputs(self, step: Transform, defaults: Mapping[str, Any]) -> dict[str, SideInputReader]:
         readers = {}
@@ -279,7 +279,7 @@ class StageBuilder:
             label,
             windowfn_from_function(windowing.window_fn),
             windowing.timestamp_combiner,
-            self._key_encoder(label, source),
+            self.key_encoder(label, source),
             folding,
         )
 
@@ -298,7 +298,7 @@ class StageBuilder:
         parts = tuple(map(self.coder, spec.components))
         return coder_from_function(spec.urn, parts, spec.spec, spec.payload)
 
-    def _key_encoder(self, label: str, pcollection: str) -> Callable[[Any], bytes]:
+    def key_encoder(self, label: str, pcollection: str) -> Callable[[Any], bytes]:
         """How the keys of a pcollection of pairs are encoded, found when a key first needs it."""
         encode: list[Callable[[Any], bytes]] = []
 

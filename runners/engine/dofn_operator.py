@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from hornbeam.metrics.execution import set_current
@@ -77,6 +77,10 @@ class DoFnOperator(FlatMapOperator):
                 self._finalizer.finalize_bundle()
             finally:
                 self._finalizer.reset()
+
+    def take_finalizers(self) -> list[Callable[[], None]]:
+        """What `commit` would call; for a driver to which the bundles so far become durable later."""
+        return self._finalizer.take()
 
     def teardown(self) -> None:
         if self._is_set_up:

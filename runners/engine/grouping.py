@@ -61,6 +61,10 @@ class GroupingOperator:
         """Whether outputs get timestamps of their inputs."""
         return self._stamps_wanted
 
+    def passed(self, watermark: int) -> None:
+        """Windows up to that time have fired, in a run before."""
+        self._fired = max(self._fired, watermark)
+
     @property
     def cells(self) -> dict[WindowSet, Cell]:
         """What is gathered in memory, by set of windows."""

@@ -91,7 +91,10 @@ class Head(Operator):
         return []
 
     def load(self, entries: Iterable[tuple[Any, Any]]) -> None:
-        """Takes over entries that `changes` gave, of this head or of another one of the same step, before any element."""
+        """Takes over entries that `changes` gave, of this head or of another one of the same step, before any element.
+
+        If time had come anywhere at the snapshot, `advance` to there comes before.
+        """
 
 
 class SourceHead(Head):

@@ -59,6 +59,10 @@ class Operator:
     def finish_bundle(self) -> None:
         """After the last elements of a bundle; may still emit."""
 
+    def take_finalizers(self) -> list[Callable[[], None]]:
+        """What `commit` would call; for a driver to which the bundles so far become durable later."""
+        return []
+
     def commit(self) -> None:
         """What the bundle that ended last gave is durable; after the finish_bundle of every step."""
 

@@ -140,6 +140,10 @@ class StreamStage:
         for operator in self.operators.values():
             operator.commit()
 
+    def take_finalizers(self) -> list[Callable[[], None]]:
+        """What is to be called once what the bundles gave so far is durable, in place of `commit`."""
+        return [call for operator in self.operators.values() for call in operator.take_finalizers()]
+
     # Time
 
     def tell_time(self, now: int) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import cloudpickle
 
@@ -87,6 +88,14 @@ class TestStreamHead(SourceHead):
 
     def entries(self) -> int:
         return len(self._events) - self._next
+
+    def changes(self) -> list[tuple[Any, Any]]:
+        """One entry: the events played so far, and the watermarks."""
+        return [((None, "played"), (self._next, dict(self._watermarks)))]
+
+    def load(self, entries: Iterable[tuple[Any, Any]]) -> None:
+        for _, (self._next, watermarks) in entries:
+            self._watermarks.update(watermarks)
 
 
 def _watermark(micros: int) -> int:

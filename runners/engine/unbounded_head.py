@@ -14,6 +14,7 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -262,12 +263,19 @@ class UnboundedReadHead(SourceHead):
             reading.close()
 
     def commit(self) -> None:
+        for finalize in self.take_finalizers():
+            finalize()
+
+    def _finalize(self, mark: Any) -> None:
+        try:
+            mark.finalize_checkpoint()
+        except Exception:
+            _log.exception("Step %r: finalize_checkpoint of %s failed", self.label, short_repr(mark))
+
+    def take_finalizers(self) -> list[Callable[[], None]]:
+        """What `commit` would call; for a driver to which the bundles so far become durable later."""
         marks, self._to_finalize = self._to_finalize, []
-        for mark in marks:
-            try:
-                mark.finalize_checkpoint()
-            except Exception:
-                _log.exception("Step %r: finalize_checkpoint of %s failed", self.label, short_repr(mark))
+        return [partial(self._finalize, mark) for mark in marks]
 
     def teardown(self) -> None:
         self._close_ended()

@@ -23,6 +23,7 @@ from hornbeam.runners.engine.head import BEGINNING_OF_TIME, DELETED, END_OF_TIME
 from hornbeam.runners.engine.keys import canonical_key
 from hornbeam.runners.engine.late_data import count_late
 from hornbeam.runners.engine.operator import Receiver
+from hornbeam.runners.engine.pairs import refuse_non_pairs
 
 _first = itemgetter(0)
 
@@ -173,7 +174,11 @@ class WindowedGrouping(Head):
         encode = self._inner.spec.encode_key
         if not self._inner.folding.shares_cells:
             bundle = bundle.exploded()
-        keys = [canonical_key(key, encode) for key in map(_first, bundle.values)]
+        try:
+            keys = [canonical_key(key, encode) for key in map(_first, bundle.values)]
+        except (TypeError, IndexError):
+            refuse_non_pairs(self.label, bundle.values)
+            raise
         for windows in {*bundle.window_list()}:
             dirty.setdefault(windows, set())
         if type(bundle.windows) is tuple:
@@ -204,4 +209,5 @@ class WindowedGrouping(Head):
             if windows not in cells:
                 cells[windows] = self._inner.folding.new_cell()
             self._inner.folding.put(cells[windows], key, content)
+        self._inner.passed(self._watermark - 1)
         self._see(cells)

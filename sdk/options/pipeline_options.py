@@ -14,6 +14,7 @@ from hornbeam.options.cloud_options import (
     SparkRunnerOptions,
 )
 from hornbeam.options.direct_options import DirectOptions
+from hornbeam.options.log_options import LogOptions
 from hornbeam.options.multiprocess_options import MultiProcessOptions
 from hornbeam.options.standard_options import (
     DebugOptions,
@@ -34,6 +35,7 @@ __all__ = [
     "FlinkRunnerOptions",
     "GoogleCloudOptions",
     "HadoopFileSystemOptions",
+    "LogOptions",
     "MultiProcessOptions",
     "PipelineOptions",
     "PortableOptions",

@@ -30,6 +30,14 @@ MODES: dict[str, list[str]] = {
 }
 
 
+#: Jobs with a folder each; `--inject_restarts` goes back to a checkpoint after every so many bundles.
+LOG_RUNNER = ["--runner=LogRunner", "--no_progress", "--job_name=model", "--failures_max=1"]
+LOG_MODES: dict[str, list[str]] = {
+    "one worker": ["--num_workers=1"],
+    "two workers, bundles of 1": ["--num_workers=2", "--bundle_size=1"],
+    "two workers, restarts": ["--num_workers=2", "--bundle_size=2", "--inject_restarts=3"],
+}
+
 #: Processes take longer to start than most cases to run, so only some modes and cases are for them; HORNBEAM_SOAK has all.
 _ALL = bool(os.environ.get("HORNBEAM_SOAK"))
 _MODES_OF = {
@@ -38,39 +46,52 @@ _MODES_OF = {
     "one-process": frozenset({"own bundles"}),
     "five-processes": frozenset({"own bundles"}),
 }
-_EVERY_NTH = {"one-process": 7, "five-processes": 7, "two-processes, groups on disk": 3}
+_EVERY_NTH = {
+    "one-process": 7,
+    "five-processes": 7,
+    "two-processes, groups on disk": 3,
+    "LogRunner, one worker": 12,
+    "LogRunner, two workers, bundles of 1": 9,
+    "LogRunner, two workers, restarts": 5,
+}
 _COMBINED = [
-    (r, m)
-    for r in RUNNERS
-    for m in MODES
-    if m in _MODES_OF[r] or (_ALL and not m.startswith("as a stream"))  # processes run bounded pipelines only
+    *(
+        (f"{r}, {m}", [*RUNNERS[r], *MODES[m]])
+        for r in RUNNERS
+        for m in MODES
+        if m in _MODES_OF[r] or (_ALL and not m.startswith("as a stream"))  # processes run bounded pipelines only
+    ),
+    *((f"LogRunner, {mode}", [*LOG_RUNNER, *flags]) for mode, flags in LOG_MODES.items()),
 ]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leaves out most of the cases of runners that are only to be tried."""
+    """Leaves out most of the cases of runners that are only to be tried, and what only one worker can be asked."""
     seen: Counter[str] = Counter()
 
     def is_left_out(item: pytest.Item) -> bool:
-        runner = next((name for name in _EVERY_NTH if f"[{name}" in item.name or f"-{name}" in item.name), "")
-        seen[runner] += 1
-        return bool(runner) and seen[runner] % _EVERY_NTH[runner] != 0
+        way = next((name for name in _EVERY_NTH if f"[{name}" in item.name or f"-{name}" in item.name), "")
+        if way.startswith("LogRunner") and "test_model.py" not in item.nodeid:
+            return "one worker" not in way
+        seen[way] += 1
+        return bool(way) and not _ALL and seen[way] % _EVERY_NTH[way] != 0
 
-    if not _ALL:
-        items[:] = [item for item in items if not is_left_out(item)]
+    items[:] = [item for item in items if not is_left_out(item)]
 
 
-@pytest.fixture(params=_COMBINED, ids=lambda p: f"{p[0]}, {p[1]}")
+@pytest.fixture(params=_COMBINED, ids=lambda way: way[0])
 def options(request, tmp_path_factory) -> PipelineOptions:
     """A runner under a bundling mode, with a folder for temporary files that must be empty in the end."""
-    runner, mode = request.param
+    _, flags = request.param
     folder = tmp_path_factory.mktemp("temporary")
-    flags = [*RUNNERS[runner], *MODES[mode], f"--temp_dir={folder}"]
-    yield PipelineOptions(flags)
+    jobs = tmp_path_factory.mktemp("jobs")
+    yield PipelineOptions([*flags, f"--temp_dir={folder}", f"--log_dir={jobs}"])
     assert list(folder.iterdir()) == [], "temporary files were left"
 
 
-@pytest.fixture(params=list(RUNNERS))
-def runner_options(request) -> PipelineOptions:
+@pytest.fixture(params=[*RUNNERS, "LogRunner"])
+def runner_options(request, tmp_path) -> PipelineOptions:
     """A runner with bundles of its own choice, for what does not depend on them."""
+    if request.param == "LogRunner":
+        return PipelineOptions([*LOG_RUNNER, "--num_workers=2", f"--log_dir={tmp_path}/jobs"])
     return PipelineOptions(RUNNERS[request.param])

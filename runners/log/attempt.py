@@ -1,0 +1,448 @@
+"""An attempt: the workers from one start to one end, and the checkpoints in between. A failure of any worker ends it.
+
+    begin ─► workers restore ─► they run, and every interval: cut ─► reports ─► publish ─► sinks commit ─► Published
+                                                                          │
+    all done ─► a last checkpoint ─► End          a worker dies, hangs or fails ─► all are killed, and what is not published is void
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from multiprocessing.connection import wait as wait_for
+from typing import Any
+
+import attrs
+
+from hornbeam.error import RunnerError
+from hornbeam.metrics.execution import MetricsRegistry
+from hornbeam.runners.engine.explain import Explanation, StepExplanation
+from hornbeam.runners.log.committing import Committer
+from hornbeam.runners.log.exchange import create_exchange
+from hornbeam.runners.log.job_folder import CheckpointStatus, Command
+from hornbeam.runners.log.messages import (
+    Begin,
+    Done,
+    Drain,
+    End,
+    Ended,
+    Explain,
+    Explained,
+    Failed,
+    Paused,
+    Poll,
+    Polled,
+    Published,
+    Quiesce,
+    Ready,
+    TakeSnapshot,
+    WantRestart,
+)
+from hornbeam.runners.multiprocess.remote_errors import restored
+from hornbeam.runners.log.snapshots import SnapshotReport
+from hornbeam.runners.log.worker_process import WorkerProcess
+from hornbeam.storage.checkpoint import CheckpointStore, Manifest, PendingCheckpoint
+from hornbeam.storage.errors import DiskFullError, StorageError
+from hornbeam.storage.files import OS_FILES
+
+_TICK_SECONDS = 0.05
+_DISK_FULL_SECONDS = 0.5
+_TEAR_DOWN_SECONDS = 5.0
+
+DONE, CRASHED, FAILED, STOPPED, CANCELLED, RESTART = "done", "crashed", "failed", "stopped", "cancelled", "restart"
+
+
+@attrs.frozen
+class Outcome:
+    """How an attempt ended."""
+
+    kind: str
+    reason: str = ""
+    error: BaseException | None = None
+    signature: str = ""
+    #: Whether a checkpoint was published, so that the next attempt begins further on.
+    has_progressed: bool = False
+
+
+@attrs.define
+class _Checkpoint:
+    """A checkpoint in progress."""
+
+    pending: PendingCheckpoint
+    began: float
+    is_quiesced: bool
+    freeze: bool
+    then: list[Callable[[Manifest], None]]
+    reports: dict[int, SnapshotReport] = attrs.field(factory=dict)
+
+
+class Attempt:
+    """Runs the workers until they are done, one fails, or the job is told to end."""
+
+    def __init__(
+        self,
+        begins: list[Begin],
+        store: CheckpointStore,
+        committer: Committer,
+        interval_seconds: float,
+        worker_timeout_seconds: float,
+        bundle_timeout_seconds: float,
+        metadata: Mapping[str, Any],
+        tick: Callable[[Attempt], None],
+    ) -> None:
+        """`tick` is called many times a second: it takes commands and writes the status."""
+        self._begins = begins
+        self._store = store
+        self._committer = committer
+        self._interval = interval_seconds
+        self._worker_timeout = worker_timeout_seconds
+        self._bundle_timeout = bundle_timeout_seconds
+        self._metadata = metadata
+        self._tick = tick
+        self.workers: list[WorkerProcess] = []
+        self.outcome: Outcome | None = None
+        self.checkpoint: CheckpointStatus | None = None
+        self.is_draining = False
+        self.has_published = False
+        self.restore_ms = 0.0
+        self._current: _Checkpoint | None = None
+        self._rescales = False
+        self._is_restarting = False
+        self._wanted: list[tuple[bool, bool, list[Callable[[Manifest], None]]]] = []
+        self._next_checkpoint = 0.0
+        self._ended: dict[int, Ended] = {}
+        self._quiet_then: Callable[[], None] | None = None
+        self._polls: dict[int, Polled] = {}
+        self._poll_number = 0
+        self._last_totals: tuple[int, int] | None = None
+        self._explained: dict[int, Explained] = {}
+        self._explain_then: Callable[[Explanation], None] | None = None
+        self._explain_number = 0
+
+    # Life
+
+    def run(self) -> Outcome:
+        """Starts the workers and stays until the attempt has ended; no worker is left then."""
+        create_exchange(self._begins[0].exchange, len(self._begins))
+        try:
+            self._start_workers()
+            self._next_checkpoint = time.monotonic() + self._interval
+            while self.outcome is None:
+                self._turn()
+            if self.outcome.kind == FAILED:
+                self._tear_down()
+        finally:
+            for worker in self.workers:
+                worker.kill()
+            if self._current is not None:
+                self._give_up(self._current)
+        assert self.outcome is not None
+        return attrs.evolve(self.outcome, has_progressed=self.has_published)
+
+    def _start_workers(self) -> None:
+        try:
+            for begin in self._begins:
+                self.workers.append(WorkerProcess(begin))
+        except (RunnerError, OSError) as error:
+            self.outcome = Outcome(CRASHED, f"the workers' processes cannot be started: {error}")
+
+    def _turn(self) -> None:
+        by_connection = {worker.channel.connection: worker for worker in self.workers}
+        seconds = _TICK_SECONDS
+        if self._current is None and self._are_ready():
+            seconds = min(seconds, max(0.0, self._next_checkpoint - time.monotonic()))
+        for connection in wait_for(list(by_connection), seconds):
+            self._receive(by_connection[connection])  # type: ignore[index]
+            if self.outcome is not None:
+                return
+        self._committer.check()
+        self._tick(self)
+        self._look_for_the_hung()
+        if self.outcome is None:
+            self._move_on()
+
+    def _receive(self, worker: WorkerProcess) -> None:
+        try:
+            while self.outcome is None:
+                message = worker.channel.receive()
+                worker.heard(message)
+                handler = self._handlers.get(type(message))
+                if handler is not None:
+                    handler(self, worker, message)
+                if not worker.channel.has_message():
+                    return
+        except (EOFError, OSError):
+            if worker.number not in self._ended and self.outcome is None:
+                self.outcome = Outcome(CRASHED, f"worker {worker.number} (process {worker.pid}) has died")
+
+    def _look_for_the_hung(self) -> None:
+        now = time.monotonic()
+        for worker in self.workers:
+            if self.outcome is not None or worker.number in self._ended:
+                return
+            silent, still = now - worker.last_seen, now - worker.last_turn
+            if silent > self._worker_timeout:
+                self.outcome = Outcome(CRASHED, f"worker {worker.number} has said nothing for {silent:.0f} s")
+            elif still > self._bundle_timeout:
+                self.outcome = Outcome(CRASHED, f"worker {worker.number} has been in one bundle for {still:.0f} s")
+
+    def _tear_down(self) -> None:
+        """One worker has failed: the others get a moment to tear their steps down."""
+        self._send(End())
+        left = {worker.channel.connection: worker for worker in self.workers}
+        deadline = time.monotonic() + _TEAR_DOWN_SECONDS
+        while left and time.monotonic() < deadline:
+            for connection in wait_for(list(left), _TICK_SECONDS):
+                try:
+                    left[connection].channel.receive()  # type: ignore[index]
+                except (EOFError, OSError):
+                    del left[connection]  # type: ignore[arg-type]
+
+    def _are_ready(self) -> bool:
+        return len(self.workers) == len(self._begins) and all(worker.is_ready for worker in self.workers)
+
+    def _send(self, message: Any) -> None:
+        for worker in self.workers:
+            worker.send(message)
+
+    # What workers say
+
+    def _ready(self, worker: WorkerProcess, message: Ready) -> None:
+        worker.is_ready = True
+        self.restore_ms = max(self.restore_ms, message.restore_ms)
+        if self.is_draining:
+            worker.send(Drain())
+
+    def _done(self, worker: WorkerProcess, message: Done) -> None:
+        worker.is_done = message.is_done
+
+    def _paused(self, worker: WorkerProcess, message: Paused) -> None:
+        worker.paused = message.text
+
+    def _failed(self, worker: WorkerProcess, message: Failed) -> None:
+        self.outcome = Outcome(
+            FAILED, f"worker {worker.number} has failed", restored(message.error), message.signature
+        )
+
+    def _ended_well(self, worker: WorkerProcess, message: Ended) -> None:
+        self._ended[worker.number] = message
+        if len(self._ended) == len(self._begins):
+            self.outcome = Outcome(DONE)
+
+    def _polled(self, worker: WorkerProcess, message: Polled) -> None:
+        if message.number == self._poll_number:
+            self._polls[worker.number] = message
+
+    def _reported(self, worker: WorkerProcess, report: SnapshotReport) -> None:
+        current = self._current
+        if current is not None and report.checkpoint == current.pending.checkpoint:
+            current.reports[worker.number] = report
+
+    def _want_restart(self, worker: WorkerProcess, message: WantRestart) -> None:
+        if not self._is_restarting:
+            self._is_restarting = True
+            self.want_checkpoint(lambda _: self.end(Outcome(RESTART, "injected")), freeze=True)
+
+    def _explained_by(self, worker: WorkerProcess, message: Explained) -> None:
+        if message.number == self._explain_number:
+            self._explained[worker.number] = message
+
+    _handlers: dict[type, Callable[[Attempt, WorkerProcess, Any], None]] = {
+        Ready: _ready,
+        Done: _done,
+        Paused: _paused,
+        Failed: _failed,
+        Ended: _ended_well,
+        Polled: _polled,
+        SnapshotReport: _reported,
+        Explained: _explained_by,
+        WantRestart: _want_restart,
+    }
+
+    # What is due
+
+    def _move_on(self) -> None:
+        if not self._are_ready():
+            return
+        if self._rescales:
+            self._begin_rescaling()
+        self._look_for_quiet()
+        self._look_for_explanations()
+        current = self._current
+        if current is not None:
+            if len(current.reports) == len(self._begins):
+                self._publish(current)
+            return
+        if self._wanted:
+            is_quiesced, freeze, then = self._wanted.pop(0)
+            self._begin_checkpoint(is_quiesced, freeze, then)
+        elif self._quiet_then is None and all(worker.is_done for worker in self.workers):
+            self._begin_checkpoint(True, True, [lambda _: self._finish()])
+        elif self._quiet_then is None and time.monotonic() >= self._next_checkpoint:
+            self._begin_checkpoint(False, False, [])
+
+    def _finish(self) -> None:
+        self._committer.wait()
+        self._send(End())
+
+    # Checkpoints
+
+    def want_checkpoint(
+        self, then: Callable[[Manifest], None], is_quiesced: bool = False, freeze: bool = False
+    ) -> None:
+        """A checkpoint as soon as the one in progress is through; `then` is called when its sinks have committed."""
+        self._wanted.append((is_quiesced, freeze, [then]))
+
+    def _begin_checkpoint(
+        self, is_quiesced: bool, freeze: bool, then: list[Callable[[Manifest], None]]
+    ) -> None:
+        OS_FILES.fault("coordinator.checkpoint.begin")
+        self._next_checkpoint = time.monotonic() + self._interval
+        pending = self._store.begin(incremental=True)
+        self._current = _Checkpoint(pending, time.perf_counter(), is_quiesced, freeze, then)
+        self._send(TakeSnapshot(pending.ticket, freeze))
+        OS_FILES.fault("coordinator.checkpoint.begun")
+
+    def _publish(self, current: _Checkpoint) -> None:
+        files = [file for _, report in sorted(current.reports.items()) for file in report.files]
+        tokens = [token for _, report in sorted(current.reports.items()) for token in report.tokens]
+        metadata = {**self._metadata, "quiesced": current.is_quiesced, "tokens": self._committer.encoded(tokens)}
+        OS_FILES.fault("coordinator.publish")
+        while True:
+            try:
+                manifest = current.pending.commit(files, metadata)
+                break
+            except DiskFullError:
+                time.sleep(_DISK_FULL_SECONDS)
+        self._current = None
+        self.has_published = True
+        OS_FILES.fault("coordinator.published")
+        seconds = time.perf_counter() - current.began
+        self.checkpoint = CheckpointStatus(
+            number=manifest.checkpoint,
+            completed_micros=time.time_ns() // 1000,
+            duration_ms=seconds * 1000,
+            bytes=sum(file.size for file in files),
+            total_bytes=sum(file.size for file in manifest.files),
+            pause_ms=max((report.pause_ms for report in current.reports.values()), default=0.0),
+        )
+        self._committer.commit(manifest.checkpoint, tokens)
+        if current.then or not self._committer.has_sinks:
+            self._committer.wait()
+        OS_FILES.fault("coordinator.committed")
+        self._send(Published(manifest.checkpoint))
+        for call in current.then:
+            call(manifest)
+
+    def _give_up(self, current: _Checkpoint) -> None:
+        self._committer.abort([token for report in current.reports.values() for token in report.tokens])
+        try:
+            current.pending.abort()
+        except StorageError:
+            pass  # the files are cleared away by the next checkpoint, or the next opening
+
+    # Standing still
+
+    def quiesce(self, then: Callable[[], None]) -> None:
+        """Sources and clocks stand still; `then` is called when nothing is under way any more. `go_on` ends it."""
+        self._quiet_then = then
+        self._last_totals = None
+        self._poll_number += 1
+        self._polls = {}
+        self._send(Quiesce(True))
+        self._send(Poll(self._poll_number))
+
+    def go_on(self) -> None:
+        """Ends `quiesce`."""
+        self._send(Quiesce(False))
+
+    def _look_for_quiet(self) -> None:
+        if self._quiet_then is None or len(self._polls) < len(self._begins) or self._current is not None:
+            return
+        totals = (
+            sum(poll.sent_bytes for poll in self._polls.values()),
+            sum(poll.taken_bytes for poll in self._polls.values()),
+        )
+        if totals[0] == totals[1] and totals == self._last_totals:
+            then, self._quiet_then = self._quiet_then, None
+            then()
+            return
+        self._last_totals = totals
+        self._poll_number += 1
+        self._polls = {}
+        self._send(Poll(self._poll_number))
+
+    def stop_for_rescaling(self) -> None:
+        """Has the attempt end with a checkpoint that any number of workers can begin from."""
+        self._rescales = True
+
+    def _begin_rescaling(self) -> None:
+        self._rescales = False
+        self.quiesce(
+            lambda: self.want_checkpoint(
+                lambda _: self.end(Outcome(RESTART, "another number of workers")), is_quiesced=True, freeze=True
+            )
+        )
+
+    # Ends and explanations
+
+    def end(self, outcome: Outcome) -> None:
+        """Ends the attempt at once."""
+        self.outcome = outcome
+
+    def drain(self) -> None:
+        """Sources give nothing new from now on; the attempt ends when all else is done."""
+        self.is_draining = True
+        self._send(Drain())
+
+    def explain(self, then: Callable[[Explanation], None], step: str, state: str) -> None:
+        """Asks all workers what holds time back."""
+        self._explain_number += 1
+        self._explained = {}
+        self._explain_then = lambda found: then(attrs.evolve(found, step=step, state=state))
+        self._send(Explain(self._explain_number))
+
+    def _look_for_explanations(self) -> None:
+        if self._explain_then is None or len(self._explained) < len(self._begins):
+            return
+        then, self._explain_then = self._explain_then, None
+        then(Explanation(_joined_explanations([e.stages for _, e in sorted(self._explained.items())])))
+
+    def registry(self) -> MetricsRegistry:
+        """The metrics of all workers, as they last told."""
+        joined = MetricsRegistry()
+        for worker in self.workers:
+            ended = self._ended.get(worker.number)
+            if ended is not None:
+                joined.merge(ended.metrics)
+            elif worker.told is not None:
+                joined.merge(worker.told.metrics)
+        return joined
+
+    def pids(self) -> tuple[int, ...]:
+        """The workers' processes."""
+        return tuple(worker.pid for worker in self.workers)
+
+
+def _joined_explanations(of_workers: list[tuple[StepExplanation, ...]]) -> tuple[StepExplanation, ...]:
+    """The stages over all workers: of each the facts of the worker whose time is furthest back."""
+    found = []
+    for parts in zip(*of_workers):
+        furthest = min(parts, key=lambda part: part.output_watermark)
+        found.append(
+            attrs.evolve(
+                furthest,
+                elements=sum(part.elements for part in parts),
+                entries=sum(part.entries for part in parts),
+            )
+        )
+    return tuple(found)
+
+
+def exchange_folder(folder: str, attempt: int) -> str:
+    """Where the exchange of an attempt lies."""
+    return os.path.join(folder, f"attempt-{attempt:06d}")
+
+
+__all__ = ["Attempt", "Command", "Outcome", "exchange_folder"]

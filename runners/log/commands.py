@@ -1,0 +1,111 @@
+"""What a job is told while it runs, by its folder or by its own process, and what comes of it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from hornbeam.runners.engine.explain import Explanation
+from hornbeam.runners.log.attempt import CANCELLED, STOPPED, Attempt, Outcome
+from hornbeam.runners.log.job_folder import Command
+from hornbeam.storage.checkpoint import Manifest
+from hornbeam.storage.errors import StorageError
+
+if TYPE_CHECKING:
+    from hornbeam.runners.log.coordinator import Coordinator
+
+
+class Commands:
+    """Carries commands out. Used by the coordinator's thread."""
+
+    def __init__(self, job: Coordinator) -> None:
+        self._job = job
+        self.is_draining = False
+        self.is_stopping = False
+        #: Commands that wait for an end of the job.
+        self._waiting: list[Command] = []
+        #: Commands that an attempt has begun and not ended.
+        self._begun: list[Command] = []
+
+    def take(self, attempt: Attempt) -> None:
+        """Begins what has come since the last call."""
+        for command in self._job.folder.take_commands():
+            self._begin(attempt, command)
+
+    def _begin(self, attempt: Attempt, command: Command) -> None:
+        if command.name == "cancel":
+            self._waiting.append(command)
+            attempt.end(Outcome(CANCELLED))
+        elif command.name == "drain":
+            self._waiting.append(command)
+            self._drain(attempt)
+        elif command.name == "explain":
+            step = str(command.arguments.get("step", ""))
+            attempt.explain(lambda found: self._explained(command, found), step, self._job.state)
+        elif command.name == "checkpoint":
+            attempt.want_checkpoint(lambda m: self._job.folder.reply(command, checkpoint=m.checkpoint))
+        elif command.name in ("savepoint", "stop"):
+            self._savepoint(attempt, command)
+        else:
+            self._job.folder.reply(command, error=f"a job does not know the command {command.name!r}")
+
+    def requested(self, attempt: Attempt, name: str, value: Any) -> None:
+        """What a thread of this process asks for."""
+        if name == "cancel":
+            attempt.end(Outcome(CANCELLED))
+        elif name == "drain":
+            self._drain(attempt)
+        elif name == "explain":
+            step, then = value
+            attempt.explain(then, step, self._job.state)
+
+    def _drain(self, attempt: Attempt) -> None:
+        self.is_draining = True
+        attempt.drain()
+
+    def _explained(self, command: Command, found: Explanation) -> None:
+        try:
+            self._job.folder.reply(command, text=str(found), causes=[str(cause) for cause in found.causes])
+        except KeyError as error:
+            self._job.folder.reply(command, error=str(error.args[0]))
+
+    def _savepoint(self, attempt: Attempt, command: Command) -> None:
+        """Lets everything that is under way arrive first, so that any number of workers can begin from it."""
+        stops = command.name == "stop"
+        self.is_stopping = self.is_stopping or stops
+        self._begun.append(command)
+        attempt.quiesce(
+            lambda: attempt.want_checkpoint(
+                lambda manifest: self._saved(attempt, command, manifest, stops), is_quiesced=True, freeze=stops
+            )
+        )
+
+    def _saved(self, attempt: Attempt, command: Command, manifest: Manifest, stops: bool) -> None:
+        name = command.arguments.get("name") or time.strftime("savepoint-%Y%m%d-%H%M%S")
+        self._begun.remove(command)
+        try:
+            self._job.store.savepoint(name)
+        except StorageError as error:
+            self._job.folder.reply(command, error=str(error))
+            if not stops:
+                attempt.go_on()
+                return
+        else:
+            self._job.folder.reply(command, savepoint=name, checkpoint=manifest.checkpoint)
+        if stops:
+            attempt.end(Outcome(STOPPED))
+        else:
+            attempt.go_on()
+
+    def attempt_ended(self) -> None:
+        """What was begun is begun again in the next attempt."""
+        for command in self._begun:
+            self._job.folder.reply(command, error="the job went back to its last checkpoint meanwhile; ask again")
+        self._begun.clear()
+        self.is_stopping = False
+
+    def ended(self, state: str) -> None:
+        """The job has come to its end."""
+        for command in self._waiting:
+            self._job.folder.reply(command, state=state)
+        self._waiting.clear()

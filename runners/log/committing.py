@@ -1,0 +1,97 @@
+"""Committing what sinks prepared: after its checkpoint is published, in the order of checkpoints, and again after a crash.
+
+The tokens lie in the checkpoint's manifest. Whoever dies after the publishing and before the commit leaves it to the next start, which
+commits the tokens of the checkpoint that it begins from before anything runs; committing twice is harmless by contract.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import queue
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import cloudpickle
+
+from hornbeam.storage.files import OS_FILES
+
+_log = logging.getLogger(__name__)
+
+
+class Committer:
+    """Commits in a thread of its own."""
+
+    def __init__(self, sinks: dict[str, Any]) -> None:
+        """`sinks` are the two-phase sinks by the label of their step."""
+        self._sinks = sinks
+        self._queue: queue.Queue[tuple[int, Sequence[Any]]] = queue.Queue()
+        self._error: BaseException | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def has_sinks(self) -> bool:
+        """Whether there is anything to commit at all."""
+        return bool(self._sinks)
+
+    @staticmethod
+    def encoded(tokens: Sequence[Any]) -> list[str]:
+        """Tokens as a manifest holds them."""
+        return [base64.b64encode(cloudpickle.dumps(token)).decode() for token in tokens]
+
+    @staticmethod
+    def decoded(encoded: Sequence[str]) -> list[Any]:
+        """What `encoded` was given."""
+        return [cloudpickle.loads(base64.b64decode(text)) for text in encoded]
+
+    def commit(self, checkpoint: int, tokens: Sequence[Any]) -> None:
+        """Has the tokens of a published checkpoint committed, after those of the ones before."""
+        if not tokens:
+            return
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="hornbeam-committer", daemon=True)
+            self._thread.start()
+        self._queue.put((checkpoint, tokens))
+
+    def commit_now(self, checkpoint: int, tokens: Sequence[Any]) -> None:
+        """Commits in the caller's thread."""
+        for label, token in tokens:
+            OS_FILES.fault("sink.commit")
+            self._sinks[label].commit(token)
+            OS_FILES.fault("sink.committed")
+
+    def recover(self, tokens: Sequence[Any]) -> None:
+        """Has each sink clear away what is staged and not of these tokens, which are committed."""
+        for label, sink in self._sinks.items():
+            if hasattr(sink, "recover"):
+                sink.recover([token for other, token in tokens if other == label])
+
+    def abort(self, tokens: Sequence[Any]) -> None:
+        """Gives up what was prepared for a checkpoint that will not be; best effort."""
+        for label, token in tokens:
+            try:
+                self._sinks[label].abort(token)
+            except Exception:
+                _log.warning("Step %r: abort of %r failed", label, token, exc_info=True)
+
+    def check(self) -> None:
+        """Raises what a commit failed with."""
+        if self._error is not None:
+            raise self._error
+
+    def wait(self) -> None:
+        """Returns when all that was published is committed; raises what a commit failed with."""
+        self._queue.join()
+        self.check()
+
+    def _run(self) -> None:
+        while True:
+            checkpoint, tokens = self._queue.get()
+            try:
+                if self._error is None:
+                    self.commit_now(checkpoint, tokens)
+            except BaseException as error:
+                self._error = error
+            finally:
+                self._queue.task_done()

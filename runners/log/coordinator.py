@@ -1,0 +1,446 @@
+"""The coordinator of a job: attempt after attempt, each from the newest checkpoint, until the job has ended.
+
+It holds the lock of the job's folder, opens the checkpoint store, writes job.json and status.json, and takes commands. It runs
+no user code but that of sinks when they commit.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from hornbeam.error import BeamError, DataError, RunnerError
+from hornbeam.graph.model import Graph
+from hornbeam.metrics.execution import MetricsRegistry
+from hornbeam.runners.engine.explain import Explanation
+from hornbeam.runners.log import job_folder as states
+from hornbeam.runners.log.attempt import (
+    CANCELLED,
+    CRASHED,
+    DONE,
+    FAILED,
+    RESTART,
+    STOPPED,
+    Attempt,
+    Outcome,
+    exchange_folder,
+)
+from hornbeam.runners.log.commands import Commands
+from hornbeam.runners.log.committing import Committer
+from hornbeam.runners.log.exchange import remove_exchanges
+from hornbeam.runners.log.job_folder import JobFolder, JobRecord, JobStatus
+from hornbeam.runners.log.messages import Begin
+from hornbeam.runners.log.rescaling import rescale
+from hornbeam.runners.log.state_names import STORE_GROUPS
+from hornbeam.runners.log.step_status import joined
+from hornbeam.storage.checkpoint import CheckpointStore, Manifest, StoreOptions
+from hornbeam.storage.errors import CorruptionError, DiskFullError, StorageError
+from hornbeam.storage.files import OS_FILES, Lock
+
+_log = logging.getLogger(__name__)
+
+_STATUS_SECONDS = 1.0
+_COMMANDS_SECONDS = 0.1
+#: Attempts in a row that end before any checkpoint was published.
+_CRASHES_MAX = 12
+_BACK_OFF_SECONDS_MAX = 5.0
+_OLD_WORKERS_SECONDS = 30.0
+_DISK_FULL_SECONDS = 0.5
+
+
+@attrs.frozen(kw_only=True)
+class JobSettings:
+    """What a run of a job was asked for."""
+
+    num_workers: int
+    checkpoint_interval_ms: int
+    checkpoints_kept: int
+    worker_timeout_ms: int
+    bundle_timeout_ms: int
+    failures_max: int
+    memory_bytes_max: int
+    bundle_size: int
+    exchange_bytes_max: int
+    idle_timeout_micros: int | None
+    temp_dir: str | None
+    at_least_once: bool
+    inject_restarts: int | None
+    options: Mapping[str, Any]
+
+
+class Coordinator:
+    """Runs one job. `run` is called once; `cancel`, `drain` and the questions come from any thread."""
+
+    def __init__(
+        self, folder: JobFolder, lock: Lock, record: JobRecord, graph: Graph, settings: JobSettings, sinks: dict[str, Any]
+    ) -> None:
+        self.folder = folder
+        self.record = record
+        self.state = states.STARTING
+        self._lock = lock
+        self._graph = graph
+        self._settings = settings
+        self._committer = Committer(sinks)
+        self._attempt: Attempt | None = None
+        self._commands = Commands(self)
+        self._restarts = 0
+        self._last_failure = ""
+        self._started = time.time_ns() // 1000
+        self._next_status = self._next_commands = 0.0
+        self._counts: dict[str, tuple[float, int]] = {}
+        self._metrics = MetricsRegistry()
+        self._merging: threading.Thread | None = None
+        self._mutex = threading.RLock()
+        self.requests: list[tuple[str, Any]] = []
+
+    # From other threads
+
+    def metrics(self) -> MetricsRegistry:
+        """The metrics of the job, as of the last message of each worker."""
+        return self._metrics
+
+    def request(self, name: str, value: Any = None) -> None:
+        """Has the coordinator do something (`cancel`, `drain`, `explain`) in its own thread, soon."""
+        with self._mutex:
+            self.requests.append((name, value))
+
+    # The run
+
+    def announce(self) -> None:
+        """Says in the status that this process has the job now."""
+        self._say(states.STARTING)
+
+    def run(self) -> str:
+        """Runs the job until it ends; gives its state. Raises what made it fail."""
+        try:
+            try:
+                with self._open_store() as self.store:
+                    outcome = self._attempts()
+            except CorruptionError as error:
+                raise self._damaged(error) from error
+            self._end(outcome)
+            return self.state
+        except BaseException as error:
+            if self.state not in states.ENDED:
+                self._note_failure(error)
+            raise
+        finally:
+            remove_exchanges(self.folder.exchange)
+            self._lock.release()
+
+    def _open_store(self) -> CheckpointStore:
+        return CheckpointStore(
+            self.folder.checkpoints,
+            StoreOptions(retain=self._settings.checkpoints_kept),
+            key_groups=STORE_GROUPS,
+            lock_timeout_s=10.0,
+        )
+
+    def _attempts(self) -> Outcome:
+        self._wait_for_old_workers()
+        crashes = failures = 0
+        signature = ""
+        while True:
+            try:
+                outcome = self._one_attempt()
+            except (DiskFullError, OSError) as error:
+                if not is_disk_full(error):
+                    raise
+                self._pause_for_room(error)
+                continue
+            if outcome.kind in (DONE, STOPPED, CANCELLED):
+                return outcome
+            self._restarts += 1
+            if outcome.kind == RESTART:
+                continue
+            self._last_failure = f"{outcome.reason}: {outcome.error}" if outcome.error else outcome.reason
+            _log.warning("Job %r goes back to its last checkpoint: %s", self.folder.job_name, self._last_failure)
+            if is_disk_full(outcome.error):
+                self._pause_for_room(outcome.error)
+                continue
+            crashes = 0 if outcome.has_progressed else crashes + 1
+            if outcome.kind == FAILED:
+                failures = failures + 1 if outcome.signature == signature else 1
+                signature = outcome.signature
+                if failures >= self._settings.failures_max or self._is_final(outcome):
+                    assert outcome.error is not None
+                    raise outcome.error
+            if crashes >= _CRASHES_MAX:
+                raise RunnerError(
+                    f"job {self.folder.job_name!r} failed {crashes} times without coming to a checkpoint; "
+                    f"the last time: {self._last_failure}"
+                )
+            self._say(states.RECOVERING)
+            if crashes > 1:
+                time.sleep(min(0.05 * 2**crashes, _BACK_OFF_SECONDS_MAX))
+
+    def _pause_for_room(self, error: BaseException | None) -> None:
+        """The disk is full: nothing is lost, and the job goes on when there is room."""
+        self._say(states.PAUSED, f"the disk is full: {error}")
+        time.sleep(_DISK_FULL_SECONDS)
+
+    def _is_final(self, outcome: Outcome) -> bool:
+        """Whether another attempt would fail alike: what is wrong with the pipeline, or with files."""
+        if isinstance(outcome.error, CorruptionError):
+            raise self._damaged(outcome.error) from outcome.error
+        return isinstance(outcome.error, BeamError) and getattr(outcome.error, "hornbeam_failure", None) is None
+
+    def _wait_for_old_workers(self) -> None:
+        """Workers of a coordinator that was killed end a moment after it; none of them may be left."""
+        OS_FILES.lock(self._workers_lock(), timeout=_OLD_WORKERS_SECONDS).release()
+        remove_exchanges(self.folder.exchange)
+
+    def _workers_lock(self) -> str:
+        return os.path.join(self.folder.path, "workers.lock")
+
+    # An attempt
+
+    def _one_attempt(self) -> Outcome:
+        origin, workers = self._origin()
+        rescaling = origin is not None and origin.metadata["workers"] != workers
+        if rescaling:
+            assert origin is not None
+            if origin.metadata["quiesced"]:
+                self._commit_again(origin)
+                origin = rescale(self.store, origin, workers, self._graph)
+                rescaling = False
+            else:
+                workers = origin.metadata["workers"]
+        if origin is not None and not rescaling:
+            self._commit_again(origin)
+        elif origin is None:
+            self._committer.recover([])
+        self.record = attrs.evolve(
+            self.record, attempts=self.record.attempts + 1, num_workers=workers, state=states.RUNNING
+        )
+        self.folder.write_record(self.record)
+        self._attempt = attempt = Attempt(
+            [self._begin(number, workers, origin) for number in range(workers)],
+            self.store,
+            self._committer,
+            self._settings.checkpoint_interval_ms / 1000,
+            self._settings.worker_timeout_ms / 1000,
+            self._settings.bundle_timeout_ms / 1000,
+            {"workers": workers, "attempt": self.record.attempts},
+            self._tick,
+        )
+        if rescaling:
+            attempt.stop_for_rescaling()
+        attempt.is_draining = self._commands.is_draining
+        try:
+            return attempt.run()
+        finally:
+            self._metrics = attempt.registry()
+            self._commands.attempt_ended()
+            remove_exchanges(self.folder.exchange)
+
+    def _origin(self) -> tuple[Manifest | None, int]:
+        """The checkpoint to begin from, and with how many workers."""
+        wanted = self.record.restore_from
+        if wanted is not None or self.store.checkpoints():
+            with self.store.restore(wanted) as snapshot:
+                return snapshot.manifest, self._settings.num_workers
+        return None, self._settings.num_workers
+
+    def _commit_again(self, origin: Manifest) -> None:
+        """What sinks had prepared for that checkpoint, in case that it was not committed."""
+        tokens = self._committer.decoded(origin.metadata["tokens"])
+        self._committer.wait()
+        self._committer.commit_now(origin.checkpoint, tokens)
+        self._committer.recover(tokens)
+
+    def _begin(self, number: int, workers: int, origin: Manifest | None) -> Begin:
+        settings = self._settings
+        return Begin(
+            job_name=self.folder.job_name,
+            graph=self._graph,
+            worker=number,
+            workers=workers,
+            exchange=exchange_folder(self.folder.exchange, self.record.attempts),
+            checkpoints=self.folder.checkpoints,
+            workers_lock=self._workers_lock(),
+            restore_from=None if origin is None else (origin.savepoint or origin.checkpoint),
+            memory_bytes_max=settings.memory_bytes_max,
+            bundle_size=settings.bundle_size,
+            idle_timeout_micros=settings.idle_timeout_micros,
+            exchange_bytes_max=settings.exchange_bytes_max,
+            options=settings.options,
+            temp_dir=settings.temp_dir,
+            path=import_path(),
+            directory=os.getcwd(),
+            at_least_once=settings.at_least_once,
+            faults=faults_of(number, self.record.attempts),
+            restart_after=settings.inject_restarts,
+            log_level=logging.getLogger().getEffectiveLevel(),
+        )
+
+    # Many times a second
+
+    def _tick(self, attempt: Attempt) -> None:
+        now = time.monotonic()
+        with self._mutex:
+            requests, self.requests = self.requests, []
+        for name, value in requests:
+            self._commands.requested(attempt, name, value)
+        if now >= self._next_commands:
+            self._next_commands = now + _COMMANDS_SECONDS
+            self._commands.take(attempt)
+        if attempt.has_published and self.record.restore_from is not None:
+            self.record = attrs.evolve(self.record, restore_from=None)
+            self.folder.write_record(self.record)
+        if now >= self._next_status:
+            self._next_status = now + _STATUS_SECONDS
+            self._metrics = attempt.registry()
+            self._say(self._state_of(attempt))
+            self._merge()
+
+    def _state_of(self, attempt: Attempt) -> str:
+        if any(worker.paused for worker in attempt.workers):
+            return states.PAUSED
+        if attempt.is_draining:
+            return states.DRAINING
+        if self._commands.is_stopping:
+            return states.STOPPING
+        return states.RUNNING if all(worker.is_ready for worker in attempt.workers) else states.RECOVERING
+
+    def _merge(self) -> None:
+        """Keeps the number of state files low, in a thread beside."""
+        if self._merging is not None and self._merging.is_alive():
+            return
+        self._merging = threading.Thread(target=self._merge_quietly, name="hornbeam-merging", daemon=True)
+        self._merging.start()
+
+    def _merge_quietly(self) -> None:
+        try:
+            self.store.compact()
+        except StorageError as error:  # nothing is lost; it is tried again
+            _log.warning("Merging state files of job %r failed: %s", self.folder.job_name, error)
+
+    # Status and ends
+
+    def _say(self, state: str, message: str = "") -> None:
+        self.state = state
+        attempt, now = self._attempt, time.time_ns() // 1000
+        told = [w.told.steps for w in attempt.workers if w.told is not None] if attempt is not None else []
+        steps = joined(told, {}, now) if attempt is not None and told and len(told) == len(attempt.workers) else ()
+        steps = tuple(attrs.evolve(step, elements_per_s=self._rate(step.label, step.elements)) for step in steps)
+        paused = next((w.paused for w in attempt.workers if w.paused), "") if attempt is not None else ""
+        status = JobStatus(
+            job_name=self.folder.job_name,
+            state=state,
+            pid=os.getpid(),
+            message=message or paused,
+            workers=() if attempt is None else attempt.pids(),
+            started_micros=self._started,
+            updated_micros=now,
+            attempt=self.record.attempts,
+            restarts=self._restarts,
+            last_failure=self._last_failure,
+            checkpoint=None if attempt is None else attempt.checkpoint,
+            steps=steps,
+        )
+        try:
+            self.folder.write_status(status)
+        except OSError as error:
+            _log.warning("The status of job %r cannot be written: %s", self.folder.job_name, error)
+
+    def _rate(self, label: str, elements: int) -> float:
+        now = time.monotonic()
+        then, before = self._counts.get(label, (now, elements))
+        self._counts[label] = now, elements
+        return max(0.0, (elements - before) / (now - then)) if now > then else 0.0
+
+    def _end(self, outcome: Outcome) -> None:
+        state = {STOPPED: states.STOPPED, CANCELLED: states.CANCELLED}.get(outcome.kind, states.DONE)
+        if outcome.kind == DONE and self._commands.is_draining:
+            state = states.DRAINED
+        self.record = attrs.evolve(self.record, state=state, failure=None)
+        self._write_record_somehow()
+        self._say(state)
+        self._commands.ended(state)
+
+    def _note_failure(self, error: BaseException) -> None:
+        interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
+        failure = getattr(error, "hornbeam_failure", None)
+        told = {
+            "type": type(error).__qualname__,
+            "message": str(error),
+            "step": getattr(failure, "step", None),
+            "element": getattr(failure, "element", None),
+            "position": str(getattr(failure, "timestamp", None)),
+            "traceback": "\n".join(getattr(error, "__notes__", None) or ()),
+        }
+        if not interrupted:
+            self.record = attrs.evolve(self.record, state=states.FAILED, failure=told)
+            self._write_record_somehow()
+            self._say(states.FAILED, f"{type(error).__qualname__}: {error}")
+            self._commands.ended(states.FAILED)
+        self.state = states.FAILED
+
+    def _write_record_somehow(self) -> None:
+        try:
+            self.folder.write_record(self.record)
+        except DiskFullError as error:
+            _log.warning("The record of job %r cannot be written: %s", self.folder.job_name, error)
+
+    def _damaged(self, error: CorruptionError) -> DataError:
+        """What to say about damaged state: which, and what can be had instead."""
+        before = [m.checkpoint for m in self._known_checkpoints()]
+        offer = (
+            f"The one before it is {before[-2]}: start the job with --restore_from={before[-2]} to go on from there; what "
+            "came after it is processed again. "
+            if len(before) > 1
+            else ""
+        )
+        return DataError(
+            f"job {self.folder.job_name!r}: its state is damaged ({error}). Nothing was started. {offer}"
+            f"`hornbeam checkpoint verify {self.folder.checkpoints}` says what is damaged."
+        )
+
+    def _known_checkpoints(self) -> list[Manifest]:
+        store: CheckpointStore | None = getattr(self, "store", None)
+        return [] if store is None else store.checkpoints()
+
+    def explain_from_elsewhere(self, step: str, timeout_seconds: float = 60.0) -> Explanation:
+        """What holds time back, for a thread of the same process. TimeoutError if that takes too long."""
+        found: list[Explanation] = []
+        done = threading.Event()
+
+        def take(explanation: Explanation) -> None:
+            found.append(explanation)
+            done.set()
+
+        self.request("explain", (step, take))
+        if not done.wait(timeout_seconds):
+            raise TimeoutError(f"the workers have not answered for {timeout_seconds:.0f} s")
+        return found[0]
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether an error says that no room is left."""
+    return isinstance(error, DiskFullError) or (
+        isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    )
+
+
+def import_path() -> list[str]:
+    """Where this program imports from, for workers."""
+    import sys
+
+    return [os.path.abspath(entry) if entry else os.getcwd() for entry in sys.path]
+
+
+def faults_of(worker: int, attempt: int) -> str | None:
+    """The fault points that HORNBEAM_WORKER_FAULTS has for a worker: `worker@attempt=plan`, several joined by `;`."""
+    for part in filter(None, os.environ.get("HORNBEAM_WORKER_FAULTS", "").split(";")):
+        place, _, plan = part.partition("=")
+        if place == f"{worker}@{attempt}":
+            return plan
+    return None

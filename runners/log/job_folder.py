@@ -1,0 +1,366 @@
+"""A job's folder: what the job is, how it does, what it is told to do, and the lock that lets one process run it.
+
+    <log_dir>/jobs/<job_name>/
+        lock              held (flock) by the coordinator as long as it lives
+        job.json          JobRecord: what the job was started with, and how it ended; replaced atomically, synced
+        graph.json        the graph that the checkpoints belong to (`hornbeam.graph.serialize`)
+        status.json       the live status, replaced about once a second, not synced; see JobStatus
+        commands/         <id>.json written by anybody, taken away by the coordinator
+        answers/          <id>.json, what a command came to; taken away by who asked
+        checkpoints/      a checkpoint store, with the savepoints
+        exchange/         logs of the exchanges between workers, one folder for each attempt; worth nothing after it
+
+Anybody may read; only who holds the lock writes, but for commands. A job whose lock is free is not running, whatever
+status.json says: `JobFolder.state` puts the two together.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from hornbeam.error import DataError, RunnerError
+from hornbeam.graph import serialize
+from hornbeam.graph.model import Graph
+from hornbeam.storage.errors import LockTimeoutError, MissingFileError
+from hornbeam.storage.files import OS_FILES, Lock
+
+#: The version of what lies in the folder.
+FORMAT = 1
+
+STARTING = "STARTING"
+RUNNING = "RUNNING"
+#: Going back to the last checkpoint after a failure.
+RECOVERING = "RECOVERING"
+#: Waits for room on the disk; goes on by itself.
+PAUSED = "PAUSED"
+DRAINING = "DRAINING"
+STOPPING = "STOPPING"
+#: Ended: all input was taken in (or the job was drained), and everything is committed.
+DONE = "DONE"
+DRAINED = "DRAINED"
+#: Ended with a savepoint, by `stop`.
+STOPPED = "STOPPED"
+CANCELLED = "CANCELLED"
+#: Ended by a failure that comes again; the last checkpoint is intact.
+FAILED = "FAILED"
+#: Not in any file: the coordinator has gone without saying so. The same command resumes the job.
+KILLED = "KILLED"
+
+#: States that a job is not going to leave by itself.
+ENDED = frozenset({DONE, DRAINED, STOPPED, CANCELLED, FAILED, KILLED})
+#: States from which the same command does not go on: the job has come to its end.
+FINISHED = frozenset({DONE, DRAINED})
+
+#: What a job can be told, with its arguments.
+#: savepoint {name}: answer {"savepoint", "checkpoint"} · stop {name}: a savepoint, then STOPPED; same answer
+#: drain {} · cancel {}: answer {"state"} · explain {step}: answer {"text"} · checkpoint {}: answer {"checkpoint"}
+COMMANDS = ("savepoint", "stop", "drain", "cancel", "explain", "checkpoint")
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_POLL_SECONDS = 0.05
+_ASK_SECONDS = 60.0
+
+
+@attrs.frozen(kw_only=True)
+class JobRecord:
+    """What a job is. Times are microseconds since 1970."""
+
+    job_name: str
+    #: Options as given on the command line, in their dictionary form, so that `resume` can start the job again.
+    options: Mapping[str, Any] = attrs.field(factory=dict)
+    state: str = STARTING
+    num_workers: int = 1
+    created_micros: int = 0
+    #: Times the job was started, this one included.
+    starts: int = 1
+    #: Attempts so far; exchange logs are named by it.
+    attempts: int = 0
+    #: A savepoint or checkpoint to begin the next run from; None is the newest checkpoint.
+    restore_from: int | str | None = None
+    #: How it failed, if `state` is FAILED: {"type", "message", "step", "element", "position", "traceback"}.
+    failure: Mapping[str, Any] | None = None
+
+
+@attrs.frozen(kw_only=True)
+class StepStatus:
+    """How a stage does, over all workers; named by its head's label."""
+
+    label: str
+    steps: tuple[str, ...] = ()
+    elements: int = 0
+    elements_per_s: float = 0.0
+    #: Event time in microseconds; None at the beginning of time, and "end" at the end of it.
+    input_watermark: int | str | None = None
+    output_watermark: int | str | None = None
+    #: Things kept (keys with windows, timers).
+    entries: int = 0
+    #: Bytes that wait in front of the step in exchanges.
+    backlog_bytes: int = 0
+    #: Processing time less output watermark, in milliseconds, where that says something.
+    lag_ms: int | None = None
+    hot_keys: tuple[tuple[str, float], ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class CheckpointStatus:
+    """The newest checkpoint."""
+
+    number: int
+    completed_micros: int
+    duration_ms: float
+    #: What this one wrote, and what all of its chain holds.
+    bytes: int = 0
+    total_bytes: int = 0
+    #: The longest time in which a worker processed nothing for it.
+    pause_ms: float = 0.0
+
+
+@attrs.frozen(kw_only=True)
+class JobStatus:
+    """The live status of a job, as `status.json` holds it (by attrs.asdict)."""
+
+    job_name: str
+    state: str
+    pid: int = 0
+    message: str = ""
+    workers: tuple[int, ...] = ()
+    started_micros: int = 0
+    updated_micros: int = 0
+    attempt: int = 0
+    restarts: int = 0
+    last_failure: str = ""
+    checkpoint: CheckpointStatus | None = None
+    steps: tuple[StepStatus, ...] = ()
+
+
+@attrs.frozen
+class Command:
+    """Something that the job was told."""
+
+    id: str
+    name: str
+    arguments: Mapping[str, Any]
+
+
+class JobFolder:
+    """The folder of one job. Making the object touches nothing; `create` makes the folder."""
+
+    def __init__(self, log_dir: str | os.PathLike[str], job_name: str) -> None:
+        if not _NAME.fullmatch(job_name):
+            raise RunnerError(
+                f"job name {job_name!r}: use up to 100 letters, digits, '.', '_', '-', beginning with a letter or digit"
+            )
+        self.log_dir = os.path.abspath(os.fspath(log_dir))
+        self.job_name = job_name
+        self.path = os.path.join(self.log_dir, "jobs", job_name)
+        self.checkpoints = os.path.join(self.path, "checkpoints")
+        self.exchange = os.path.join(self.path, "exchange")
+        self._commands = os.path.join(self.path, "commands")
+        self._answers = os.path.join(self.path, "answers")
+
+    def exists(self) -> bool:
+        """Whether there is such a job."""
+        return os.path.exists(self._in("job.json"))
+
+    def create(self) -> None:
+        """Makes the folder, if it is not there."""
+        if not os.path.isdir(self.path):
+            OS_FILES.mkdir(self.path)
+        for folder in (self._commands, self._answers, self.checkpoints, self.exchange):
+            os.makedirs(folder, exist_ok=True)  # what must survive syncs its own folder
+
+    def _in(self, name: str) -> str:
+        return os.path.join(self.path, name)
+
+    # The lock
+
+    def lock(self, timeout_seconds: float = 0.5) -> Lock:
+        """Makes this process the one that runs the job; RunnerError, with who does, if another one does."""
+        self.create()
+        try:
+            return OS_FILES.lock(self._in("lock"), timeout=timeout_seconds)
+        except LockTimeoutError:
+            status = self.status()
+            pid = "" if status is None else f" (process {status.pid}, {status.state})"
+            raise RunnerError(
+                f"job {self.job_name!r} in {self.log_dir} is running already{pid}. "
+                "Stop it first (hornbeam job stop), or give this one another --job_name."
+            ) from None
+
+    def is_running(self) -> bool:
+        """Whether a process runs the job now."""
+        if not os.path.exists(self._in("lock")):
+            return False
+        try:
+            OS_FILES.lock(self._in("lock"), exclusive=False, timeout=0).release()
+        except LockTimeoutError:
+            return True
+        return False
+
+    # What it is
+
+    def record(self) -> JobRecord:
+        """What the job is. RunnerError if there is no such job, DataError if the file is not what was written."""
+        try:
+            fields = json.loads(OS_FILES.read_bytes(self._in("job.json")))
+        except MissingFileError:
+            raise RunnerError(f"there is no job {self.job_name!r} in {self.log_dir}") from None
+        except ValueError as error:
+            raise DataError(f"{self._in('job.json')} is not what was written: {error}") from error
+        version = fields.pop("format", None)
+        if version != FORMAT:
+            raise DataError(f"{self._in('job.json')} has format {version!r}; this hornbeam reads {FORMAT}")
+        return JobRecord(**fields)
+
+    def write_record(self, record: JobRecord) -> None:
+        """Durable on return. For who holds the lock."""
+        fields = {"format": FORMAT, **attrs.asdict(record)}
+        OS_FILES.write_atomic(self._in("job.json"), json.dumps(fields, indent=1, default=str).encode())
+
+    def graph(self) -> Graph:
+        """The graph that the job runs."""
+        return serialize.load(self._in("graph.json"))
+
+    def write_graph(self, graph: Graph) -> None:
+        """Durable on return. For who holds the lock."""
+        OS_FILES.write_atomic(self._in("graph.json"), serialize.to_json(graph).encode())
+
+    # How it does
+
+    def status(self) -> JobStatus | None:
+        """What the coordinator last said; None before it said anything. See `state` for whether it still lives."""
+        try:
+            fields = json.loads(OS_FILES.read_bytes(self._in("status.json")))
+        except (MissingFileError, ValueError):
+            return None
+        checkpoint = fields.pop("checkpoint", None)
+        steps = [
+            StepStatus(**{**step, "steps": tuple(step["steps"]), "hot_keys": tuple(map(tuple, step["hot_keys"]))})
+            for step in fields.pop("steps", ())
+        ]
+        return JobStatus(
+            **{**fields, "workers": tuple(fields["workers"])},
+            steps=tuple(steps),
+            checkpoint=None if checkpoint is None else CheckpointStatus(**checkpoint),
+        )
+
+    def write_status(self, status: JobStatus) -> None:
+        """Replaces the status atomically, without syncing: after a crash of the machine it is worth nothing anyway."""
+        temporary = self._in("status.json.new")
+        with open(temporary, "w", encoding="utf-8") as file:
+            json.dump(attrs.asdict(status), file, default=str)
+        os.replace(temporary, self._in("status.json"))
+
+    def state(self) -> str:
+        """The job's state now: what was said last, or KILLED if nobody runs it and it had not ended."""
+        record, status = self.record(), self.status()
+        if self.is_running():
+            return STARTING if status is None else status.state
+        return record.state if record.state in ENDED else KILLED
+
+    # What it is told
+
+    def send(self, command: str, /, **arguments: Any) -> str:
+        """Tells the job something; the id of the command, for `answer`."""
+        if command not in COMMANDS:
+            raise RunnerError(f"a job does not know the command {command!r}; it knows {', '.join(COMMANDS)}")
+        id_ = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}"
+        _replace(os.path.join(self._commands, id_), {"command": command, "arguments": arguments})
+        return id_
+
+    def answer(self, id_: str, timeout_seconds: float = _ASK_SECONDS) -> Mapping[str, Any]:
+        """What a command came to. RunnerError if it failed, the job has gone, or nobody answers in time."""
+        path = os.path.join(self._answers, f"{id_}.json")
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            running = self.is_running()
+            if os.path.exists(path):
+                answer: dict[str, Any] = json.loads(OS_FILES.read_bytes(path))
+                os.unlink(path)
+                if "error" in answer:
+                    raise RunnerError(answer["error"])
+                return answer
+            if not running or time.monotonic() >= deadline:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(os.path.join(self._commands, f"{id_}.json"))
+                if not running:
+                    raise RunnerError(f"job {self.job_name!r} is not running; it is {self.state()}")
+                raise RunnerError(f"job {self.job_name!r} has not answered for {timeout_seconds:.0f} s")
+            time.sleep(_POLL_SECONDS)
+
+    def ask(
+        self, command: str, /, timeout_seconds: float = _ASK_SECONDS, **arguments: Any
+    ) -> Mapping[str, Any]:
+        """Tells the job something and waits for what it comes to."""
+        if not self.is_running():
+            raise RunnerError(f"job {self.job_name!r} is not running; it is {self.state()}")
+        return self.answer(self.send(command, **arguments), timeout_seconds)
+
+    def take_commands(self) -> list[Command]:
+        """The commands that came, oldest first; each is given out once. For who holds the lock."""
+        found = []
+        for name in sorted(os.listdir(self._commands)):
+            if not name.endswith(".json"):
+                continue
+            path = os.path.join(self._commands, name)
+            try:
+                fields = json.loads(OS_FILES.read_bytes(path))
+                os.unlink(path)
+            except (MissingFileError, FileNotFoundError):
+                continue  # its sender has given up
+            except ValueError:
+                os.unlink(path)
+                continue
+            found.append(Command(name.removesuffix(".json"), fields["command"], fields["arguments"]))
+        return found
+
+    def reply(self, command: Command, /, **answer: Any) -> None:
+        """Answers a command; `error="…"` says that it failed. For who holds the lock."""
+        _replace(os.path.join(self._answers, command.id), answer)
+
+    def clear_commands(self) -> None:
+        """Takes away what was left over from an earlier run. For who holds the lock."""
+        for folder in (self._commands, self._answers):
+            for name in os.listdir(folder):
+                os.unlink(os.path.join(folder, name))
+
+    # Its end
+
+    def delete(self) -> None:
+        """Removes the job with its checkpoints and savepoints. RunnerError while it runs."""
+        with self.lock(0):
+            for name in ("job.json", "graph.json", "status.json"):  # first, so that half a job is none
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self._in(name))
+            shutil.rmtree(self.path)
+
+    def remove_state(self) -> None:
+        """Forgets all checkpoints and savepoints, to start over. For who holds the lock."""
+        for folder in (self.checkpoints, self.exchange):
+            shutil.rmtree(folder, ignore_errors=True)
+        self.create()
+
+
+def jobs_in(log_dir: str | os.PathLike[str]) -> Iterator[JobFolder]:
+    """The jobs of a log directory, by name."""
+    folder = os.path.join(os.fspath(log_dir), "jobs")
+    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+        if _NAME.fullmatch(name) and (job := JobFolder(log_dir, name)).exists():
+            yield job
+
+
+def _replace(stem: str, fields: Mapping[str, Any]) -> None:
+    """Puts JSON under `stem`.json in one step."""
+    with open(f"{stem}.tmp", "w", encoding="utf-8") as file:
+        json.dump(fields, file, default=str)
+    os.replace(f"{stem}.tmp", f"{stem}.json")

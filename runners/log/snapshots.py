@@ -1,0 +1,232 @@
+"""A worker's snapshots: what is taken at the cut, and what is written of it in the background.
+
+At the cut (the worker's main thread, between bundles; nothing is processed meanwhile):
+
+    what changed in heads, gates and views, pickled · times · a marker into every channel · where each incoming channel is
+
+In the background: the entries go to a state file; then each incoming channel is read from where it was to the sender's marker,
+and what lies between (rows under way at the cut) goes to the state file too. No channel waits for another one
+(Chandy and Lamport, "Distributed Snapshots", TOCS 1985; the channels' contents are in the log anyhow).
+"""
+
+from __future__ import annotations
+
+import pickle
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import attrs
+
+from hornbeam.runners.engine.clock import ManualClock
+from hornbeam.runners.engine.head import DELETED
+from hornbeam.runners.log.exchange import Exchange, dumps
+from hornbeam.runners.log.routing import group_of
+from hornbeam.runners.log.state_names import (
+    CHANNELS,
+    CLOCK,
+    GATE,
+    HEAD,
+    METRICS,
+    TIMES,
+    VIEW,
+    local_key,
+    name_bytes,
+)
+from hornbeam.runners.log.task import Task
+from hornbeam.storage.checkpoint import StateFile, WriteTicket, encode_key
+from hornbeam.storage.errors import DiskFullError
+from hornbeam.storage.files import OS_FILES
+
+_WAIT_SECONDS = 0.05
+_DISK_FULL_SECONDS = 0.5
+
+
+@attrs.define
+class Changed:
+    """Entries of one part of a stage: names, and pickled (name, content), or None for what is gone."""
+
+    state: str
+    part: bytes
+    is_keyed: bool
+    names: list[Any]
+    values: list[bytes | None]
+
+
+@attrs.define
+class Cut:
+    """What was taken at the cut of one checkpoint."""
+
+    checkpoint: int
+    ticket: WriteTicket
+    changed: list[Changed]
+    local: dict[bytes, bytes | None]
+    #: Where each incoming channel was; None for one whose marker has come.
+    positions: dict[int, int | None]
+    pause_seconds: float = 0.0
+    #: Called when the checkpoint has been published.
+    finalizers: list[Callable[[], None]] = attrs.field(factory=list)
+    #: Tokens of sinks: made at the cut, completed by calling them in the background.
+    tokens: list[Callable[[], Any]] = attrs.field(factory=list)
+
+
+@attrs.frozen
+class SnapshotReport:
+    """What a worker tells the coordinator about its part of a checkpoint."""
+
+    checkpoint: int
+    files: tuple[StateFile, ...]
+    tokens: tuple[Any, ...]
+    pause_ms: float
+    write_ms: float
+    in_flight_bytes: int
+
+
+class Snapshots:
+    """Takes the cuts of one task."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._told: dict[bytes, bytes] = {}
+
+    def take(self) -> tuple[list[Changed], dict[bytes, bytes | None]]:
+        """What changed since the last cut; pickled, so that work can go on."""
+        changed: list[Changed] = []
+        local: dict[bytes, bytes | None] = {}
+        task = self._task
+        for name, stage in task.stages.items():
+            is_keyed = task.is_keyed(name)
+            if stage.head is not None:
+                self._add(changed, stage.label, HEAD, is_keyed, stage.head.changes())
+            if stage.gate is not None:
+                self._add(changed, stage.label, GATE, False, stage.gate.changes())
+            for tag, view in stage.views.items():
+                self._add(changed, stage.label, VIEW + tag.encode() + b"\0", False, view.changes())
+            times = stage.input_watermark, stage.output_watermark, self._marks(name)
+            self._tell(local, local_key(stage.label, task.worker, TIMES), pickle.dumps(times, 5))
+        self._tell(local, local_key(METRICS, task.worker, b"r"), pickle.dumps(task.registry.snapshot(), 5))
+        if isinstance(task.clock, ManualClock):
+            self._tell(local, local_key(CLOCK, task.worker, b"t"), pickle.dumps(task.clock.now_micros()))
+        return changed, local
+
+    def _marks(self, stage: str) -> dict[str, list[int]]:
+        return {i.edge.tag: list(i.marks) if i.is_remote else [i.at.watermark] for i in self._task.inputs if i.edge.stage == stage}
+
+    def _tell(self, local: dict[bytes, bytes | None], key: bytes, value: bytes) -> None:
+        if self._told.get(key) != value:
+            self._told[key] = local[key] = value
+
+    @staticmethod
+    def _add(
+        changed: list[Changed], state: str, part: bytes, is_keyed: bool, entries: list[tuple[Any, Any]]
+    ) -> None:
+        if entries:
+            values = _pickled(entries)
+            changed.append(Changed(state, part, is_keyed, [name for name, _ in entries], values))
+
+
+def _pickled(entries: list[tuple[Any, Any]]) -> list[bytes | None]:
+    try:
+        return [None if entry[1] is DELETED else pickle.dumps(entry, 5) for entry in entries]
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return [None if entry[1] is DELETED else dumps(entry) for entry in entries]
+
+
+class SnapshotThread:
+    """Writes cuts, one after the other, in a thread of its own."""
+
+    def __init__(
+        self,
+        worker: int,
+        exchange: Exchange | None,
+        report: Callable[[SnapshotReport], None],
+        failed: Callable[[BaseException], None],
+        paused: Callable[[str], None],
+        is_restored: bool,
+    ) -> None:
+        self._worker = worker
+        self._exchange = exchange
+        self._report = report
+        self._failed = failed
+        self._paused = paused
+        self._queue: queue.SimpleQueue[Cut] = queue.SimpleQueue()
+        self._had_rows = is_restored
+        threading.Thread(target=self._run, name="hornbeam-snapshots", daemon=True).start()
+
+    def write(self, cut: Cut) -> None:
+        """Hands a cut over."""
+        self._queue.put(cut)
+
+    def _run(self) -> None:
+        while True:
+            cut = self._queue.get()
+            try:
+                self._report(self._write(cut))
+            except BaseException as error:
+                self._failed(error)
+                return
+
+    def _write(self, cut: Cut) -> SnapshotReport:
+        began = time.perf_counter()
+        entries = self._entries(cut)
+        tokens = tuple(complete() for complete in cut.tokens)
+        under_way = self._under_way(cut)
+        size = sum(len(data) for found in under_way.values() for data in found)
+        if size or self._had_rows:
+            entries[local_key(CHANNELS, self._worker, b"c")] = pickle.dumps(under_way, 5)
+            self._had_rows = bool(size)
+        OS_FILES.fault("worker.snapshot.write")
+        files = self._written(cut, entries)
+        OS_FILES.fault("worker.snapshot.written")
+        milliseconds = (time.perf_counter() - began) * 1000
+        return SnapshotReport(cut.checkpoint, files, tokens, cut.pause_seconds * 1000, milliseconds, size)
+
+    def _entries(self, cut: Cut) -> dict[bytes, bytes | None]:
+        entries = cut.local
+        for part in cut.changed:
+            if not part.is_keyed:
+                for name, value in zip(part.names, part.values):
+                    entries[local_key(part.state, self._worker, part.part, name)] = value
+                continue
+            for name, value in zip(part.names, part.values):
+                group = group_of(name[0])
+                entries[encode_key(part.state, group, part.part + name_bytes(name))] = value
+        return entries
+
+    def _written(self, cut: Cut, entries: dict[bytes, bytes | None]) -> tuple[StateFile, ...]:
+        if not entries:
+            return ()
+        while True:
+            writer = cut.ticket.writer(f"w{self._worker}")
+            try:
+                writer.update(entries)
+                files = writer.finish()
+                self._paused("")
+                return files
+            except DiskFullError as error:
+                self._paused(f"the disk is full: {error}")
+                time.sleep(_DISK_FULL_SECONDS)
+
+    def _under_way(self, cut: Cut) -> dict[int, list[bytes]]:
+        """For each sender, the records that were sent before its cut and not taken before ours."""
+        return {
+            sender: list(self._until_marker(sender, position, cut.checkpoint))
+            for sender, position in cut.positions.items()
+            if position is not None
+        }
+
+    def _until_marker(self, sender: int, position: int, checkpoint: int) -> Iterator[bytes]:
+        assert self._exchange is not None
+        channel = self._exchange.ins[sender]
+        seen = self._exchange.bell_value()
+        for record in channel.records_from(position):
+            if record is None:
+                self._exchange.wait(seen, _WAIT_SECONDS)
+                seen = self._exchange.bell_value()
+            elif record.marker is None:
+                yield record.data
+            elif int(record.marker) >= checkpoint:
+                break
+        channel.kept_from = None

@@ -1,0 +1,102 @@
+"""How entries of the state are named in the checkpoint store.
+
+    state      the full label of the stage's head, as an update maps it
+    key group  the key's; LOCAL_GROUP for what belongs to a worker and not to a key
+    key        for a key's: part, name · for a worker's: worker (2 bytes, big-endian), part, name
+
+A part is one letter: `h` the head, `g` the gate before it, `v` a side input's view (then its tag), `m` the stage's times, `c` rows under
+way to the worker (in the state CHANNELS), `r` metrics (in the state METRICS). A name's bytes are the same in every process and
+run: each part of it with its type, windows and other objects as a pickle without memo.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import struct
+from collections.abc import Callable
+from typing import Any
+
+from hornbeam.runners.engine.keys import EncodedKey
+from hornbeam.runners.log.edges import KEY_GROUPS
+from hornbeam.storage.checkpoint.key import encode_key
+
+#: The group of what belongs to no key.
+LOCAL_GROUP = KEY_GROUPS
+#: Groups of the store.
+STORE_GROUPS = KEY_GROUPS + 1
+
+#: Names that no label has.
+CHANNELS, METRICS, CLOCK = "\x01channels", "\x01metrics", "\x01clock"
+
+HEAD, GATE, VIEW, TIMES = b"h", b"g", b"v", b"m"
+
+_WORKER = struct.Struct(">H")
+_LENGTH = struct.Struct(">I")
+
+
+def local_key(state: str, worker: int, part: bytes, name: Any = ()) -> bytes:
+    """The byte form of an entry that belongs to a worker."""
+    return encode_key(state, LOCAL_GROUP, worker_prefix(worker) + part + name_bytes(name))
+
+
+def worker_prefix(worker: int) -> bytes:
+    """What the key of a worker's entry begins with."""
+    return _WORKER.pack(worker)
+
+
+def worker_of(key: bytes) -> tuple[int, bytes]:
+    """The worker of a local entry's key, and the rest of it."""
+    return int(_WORKER.unpack_from(key)[0]), key[_WORKER.size :]
+
+
+def name_bytes(name: Any) -> bytes:
+    """The name's byte form; two names have the same one when they are the same."""
+    kind = type(name)
+    if kind is tuple:
+        return b"(" + b"".join(map(name_bytes, name)) + b")"
+    write = _WRITERS.get(kind)
+    if write is not None:
+        tag, data = write(name)
+        return tag + _LENGTH.pack(len(data)) + data
+    data = _pickled(name)
+    return b"p" + _LENGTH.pack(len(data)) + data
+
+
+def _int_bytes(number: int) -> tuple[bytes, bytes]:
+    return b"i", str(number).encode()
+
+
+_WRITERS: dict[type, Callable[[Any], tuple[bytes, bytes]]] = {
+    str: lambda text: (b"s", text.encode("utf-8", "surrogatepass")),
+    bytes: lambda data: (b"b", data),
+    int: _int_bytes,
+    bool: lambda value: (b"t", b"1" if value else b"0"),
+    type(None): lambda _: (b"n", b""),
+    EncodedKey: lambda key: (b"k", key.data),
+}
+
+_known: dict[Any, bytes] = {}
+_KNOWN_MAX = 1 << 16
+
+
+def _pickled(value: Any) -> bytes:
+    """A pickle without memo, so that it does not depend on which parts are one object. Windows come again and again."""
+    place = (type(value), value)
+    try:
+        found = _known.get(place)
+    except TypeError:
+        return _pickle(value)
+    if found is None:
+        if len(_known) > _KNOWN_MAX:
+            _known.clear()
+        found = _known[place] = _pickle(value)
+    return found
+
+
+def _pickle(value: Any) -> bytes:
+    out = io.BytesIO()
+    pickler = pickle.Pickler(out, 5)
+    pickler.fast = True
+    pickler.dump(value)
+    return out.getvalue()

@@ -1,0 +1,413 @@
+"""A worker: a process that runs its task of one attempt, and says how it does.
+
+    main thread       in turn: messages, what other workers sent, one source's piece of work, time, what is to be sent
+    control thread    reads the coordinator's messages; gives signs of life; ends the process when the coordinator has gone
+    snapshot thread   writes what the main thread cut
+
+Only the main thread touches the task.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from multiprocess.connection import Connection
+
+from hornbeam.options.value_provider import RuntimeValueProvider
+from hornbeam.runners.engine import collector
+from hornbeam.runners.log.messages import (
+    Alive,
+    Begin,
+    Done,
+    Drain,
+    End,
+    Ended,
+    Explain,
+    Explained,
+    Failed,
+    Paused,
+    Poll,
+    Polled,
+    Published,
+    Quiesce,
+    Ready,
+    TakeSnapshot,
+    Told,
+    WantRestart,
+)
+from hornbeam.metrics.execution import MetricsRegistry
+from hornbeam.runners.engine.clock import NEVER, Clock, ManualClock, WallClock
+from hornbeam.runners.engine.explain import explain_stages
+from hornbeam.runners.engine.spill import TemporarySpace
+from hornbeam.runners.engine.stream_stage import StreamStage
+from hornbeam.runners.log.exchange import Exchange, dumps
+from hornbeam.runners.log.plans import has_test_stream, plan_for
+from hornbeam.runners.log.failure_signatures import signature_of
+from hornbeam.runners.multiprocess.channel import MessageChannel
+from hornbeam.runners.multiprocess.remote_errors import carried
+from hornbeam.runners.log.restoring import begin_task, restore_task
+from hornbeam.runners.log.sinks import Sinks
+from hornbeam.runners.log.snapshots import Cut, SnapshotReport, Snapshots, SnapshotThread
+from hornbeam.runners.log.step_status import step_statuses
+from hornbeam.runners.log.task import Task
+from hornbeam.storage import files
+from hornbeam.storage.errors import DiskFullError
+from hornbeam.storage.files import OS_FILES
+from hornbeam.utils.run_end import run_scope
+
+_SIGN_OF_LIFE_SECONDS = 0.5
+_STATUS_SECONDS = 0.5
+_DISK_FULL_SECONDS = 0.5
+_IDLE_SECONDS = 0.5
+_LOOK_AGAIN_SECONDS = 0.01
+#: Records of others taken in one turn, of each.
+_RECORDS_MAX = 16
+
+
+def run_worker(number: int, connection: Connection) -> None:
+    """The life of a worker's process, from the fork on."""
+    channel = MessageChannel(connection)
+    try:
+        begin: Begin = channel.receive()
+    except (EOFError, OSError):
+        return
+    sys.path[:] = begin.path
+    os.chdir(begin.directory)
+    logging.basicConfig(
+        level=begin.log_level, format=f"%(asctime)s %(levelname)s {begin.job_name} worker {number}: %(message)s"
+    )
+    files.arm(begin.faults)
+    with OS_FILES.lock(begin.workers_lock, exclusive=False, timeout=30):
+        worker = Worker(begin, channel)
+        try:
+            with collector.relaxed(), run_scope():
+                worker.run()
+        except BaseException as error:
+            worker.send(Failed(carried(error), signature_of(error)))
+
+
+class Worker:
+    """The process's one worker."""
+
+    def __init__(self, begin: Begin, channel: MessageChannel) -> None:
+        self._begin = begin
+        self._channel = channel
+        self._messages: deque[Any] = deque()
+        self._turns = 0
+        self._is_ending = False
+        self._is_quiet = False
+        self._frozen_now = 0
+        self._polls: list[int] = []
+        self._was_done = False
+        self._cut_number = 0
+        self._markers: dict[int, int] = {}
+        self._wanted: TakeSnapshot | None = None
+        self._is_frozen = False
+        self._is_held = False
+        self._bundles = 0
+        self._cuts: dict[int, Cut] = {}
+        self._next_status = 0.0
+
+    def send(self, message: Any) -> None:
+        """To the coordinator; without it there is nothing to live for."""
+        try:
+            self._channel.send(message)
+        except OSError:
+            os._exit(1)
+
+    # Life
+
+    def run(self) -> None:
+        """Runs the task until told to end."""
+        begin = self._begin
+        began = time.perf_counter()
+        RuntimeValueProvider.set_runtime_options(dict(begin.options))
+        self._exchange = Exchange(begin.exchange, begin.worker, begin.workers)
+        threading.Thread(target=self._control, name="hornbeam-control", daemon=True).start()
+        self._space = TemporarySpace(begin.temp_dir)
+        try:
+            self._build()
+            set_up: list[StreamStage] = []
+            try:
+                self._run(set_up, began)
+            finally:
+                failed = sys.exc_info()[0] is not None
+                self._teardown(set_up, failed)
+            self.send(Ended(self._registry.snapshot()))
+        finally:
+            self._space.close()
+
+    def _build(self) -> None:
+        begin = self._begin
+        self._registry = MetricsRegistry()
+        self._clock: Clock = ManualClock(runs_ahead=True) if has_test_stream(begin.graph) else WallClock()
+        plan = plan_for(begin.graph, begin.workers)
+        self._task = Task(
+            plan,
+            begin.worker,
+            begin.workers,
+            self._space,
+            begin.memory_bytes_max // begin.workers,
+            begin.bundle_size,
+            self._registry,
+            self._clock,
+            begin.idle_timeout_micros,
+        )
+        self._sinks = Sinks(self._task)
+        self._snapshots = Snapshots(self._task)
+        self._thread = SnapshotThread(
+            begin.worker, self._exchange, self._reported, self._snapshot_failed, self._tell_paused, begin.restore_from is not None
+        )
+
+    def _run(self, set_up: list[StreamStage], began: float) -> None:
+        begin, task = self._begin, self._task
+        for stage in task.setup():
+            set_up.append(stage)
+        under_way: dict[int, list[bytes]] = {}
+        if begin.restore_from is None:
+            begin_task(task)
+        else:
+            under_way = restore_task(task, begin.checkpoints, begin.restore_from)
+        task.track_changes()
+        if not begin.at_least_once:
+            self._sinks.begin()
+        self.send(Ready(begin.worker, (time.perf_counter() - began) * 1000))
+        self._advance()
+        for sender, records in under_way.items():
+            for data in records:
+                self._deliver(data, sender)
+                self._advance()
+        while not self._is_ending:
+            self._turn()
+
+    def _teardown(self, stages: list[StreamStage], failed: bool) -> None:
+        first: BaseException | None = None
+        for stage in stages:
+            for operator in stage.operators.values():
+                try:
+                    operator.teardown()
+                except BaseException as error:
+                    first = first or error
+        if first is not None and not failed:
+            raise first
+
+    # A turn
+
+    def _turn(self) -> None:
+        self._turns += 1
+        seen = self._exchange.bell_value()
+        self._serve()
+        if self._is_ending:
+            return
+        if self._is_frozen:
+            self._say()
+            self._exchange.wait(seen, _IDLE_SECONDS)
+            return
+        took = not self._is_held and self._take_from_others()
+        worked = not (self._is_held or self._is_quiet or self._wanted is not None) and self._work()
+        if took or worked or (not self._is_held and self._now() >= self._task.next_wakeup()):
+            self._advance()
+            self._look_whether_to_restart()
+        if self._wanted is not None:
+            self._cut(self._wanted)
+        self._say()
+        if not took and not worked and self._wanted is None:
+            self._be_idle(seen)
+
+    def _now(self) -> int:
+        return self._frozen_now if self._is_quiet else self._clock.now_micros()
+
+    def _take_from_others(self) -> bool:
+        took = False
+        for sender, channel in self._exchange.ins.items():
+            for _ in range(_RECORDS_MAX):
+                if self._markers.get(sender, 0) > self._cut_number:
+                    break  # what comes now was sent after the sender's cut: ours comes first
+                record = channel.take()
+                if record is None:
+                    break
+                took = True
+                if record.marker is not None:
+                    self._markers[sender] = int(record.marker)
+                    if int(record.marker) > self._cut_number:
+                        self._wanted = pickle.loads(record.data)
+                else:
+                    self._deliver(record.data, sender)
+        return took
+
+    def _deliver(self, data: bytes, sender: int) -> None:
+        for message in pickle.loads(data):
+            self._task.deliver(message, sender)
+
+    def _work(self) -> bool:
+        """One source's piece of work, unless a receiver is too far behind."""
+        if self._exchange.lag_bytes() > self._begin.exchange_bytes_max:
+            return False
+        now = self._clock.now_micros()
+        source = self._task.ready_source(now)
+        if source is None:
+            return False
+        source.work(now)
+        return True
+
+    def _advance(self) -> None:
+        OS_FILES.fault("worker.bundle")
+        self._task.advance(self._now())
+        self._flush()
+
+    def _flush(self) -> None:
+        for other, outbox in self._task.outboxes.items():
+            if outbox.messages:
+                self._append(other, dumps(outbox.take()))
+
+    def _append(self, other: int, data: bytes, marker: bytes | None = None) -> None:
+        while True:
+            try:
+                self._exchange.outs[other].append(data, marker)
+                return
+            except DiskFullError as error:
+                self._tell_paused(f"the disk is full: {error}")
+                time.sleep(_DISK_FULL_SECONDS)
+                self._tell_paused("")
+
+    def _look_whether_to_restart(self) -> None:
+        """Test mode: after so many bundles stand still until the attempt ends with a checkpoint."""
+        self._bundles += 1
+        if self._begin.restart_after is not None and self._bundles == self._begin.restart_after:
+            self._is_held = True
+            self.send(WantRestart())
+
+    def _be_idle(self, seen: int) -> None:
+        if self._is_held:
+            self._exchange.wait(seen, _IDLE_SECONDS if not self._messages else 0)
+            return
+        for number in self._polls:
+            self.send(Polled(number, True, *self._exchange.totals()))
+        self._polls.clear()
+        is_done = self._task.is_done()
+        if is_done != self._was_done:
+            self._was_done = is_done
+            self.send(Done(is_done))
+        if self._messages:
+            return
+        seconds = _IDLE_SECONDS
+        if not self._is_quiet:
+            wakeup = self._task.next_wakeup()
+            if wakeup < NEVER and isinstance(self._clock, ManualClock):
+                self._clock.wait(wakeup, threading.Event())
+                return
+            seconds = min(seconds, max(0.0, (wakeup - self._clock.now_micros()) / 1e6))
+            if self._task.can_block() or self._exchange.lag_bytes() > self._begin.exchange_bytes_max:
+                seconds = min(seconds, _LOOK_AGAIN_SECONDS)
+        self._exchange.wait(seen, seconds)
+
+    # Messages
+
+    def _serve(self) -> None:
+        while self._messages:
+            message = self._messages.popleft()
+            self._handlers[type(message)](self, message)
+
+    def _want(self, message: TakeSnapshot) -> None:
+        if message.checkpoint > self._cut_number:
+            self._wanted = message
+
+    def _published(self, message: Published) -> None:
+        cut = self._cuts.pop(message.checkpoint, None)
+        if cut is not None:
+            for finalize in cut.finalizers:
+                finalize()
+
+    def _quiesce(self, message: Quiesce) -> None:
+        self._frozen_now = self._clock.now_micros()
+        self._is_quiet = message.on
+
+    def _poll(self, message: Poll) -> None:
+        self._polls.append(message.number)
+
+    def _drain(self, _: Drain) -> None:
+        self._task.drain()
+        self._advance()
+
+    def _explain(self, message: Explain) -> None:
+        self.send(Explained(message.number, explain_stages(self._task.stages).stages))
+
+    def _end(self, _: End) -> None:
+        self._is_ending = True
+
+    _handlers: dict[type, Callable[[Worker, Any], None]] = {
+        TakeSnapshot: _want,
+        Published: _published,
+        Quiesce: _quiesce,
+        Poll: _poll,
+        Drain: _drain,
+        Explain: _explain,
+        End: _end,
+    }
+
+    # Snapshots
+
+    def _cut(self, wanted: TakeSnapshot) -> None:
+        began = time.perf_counter()
+        self._wanted = None
+        number = wanted.checkpoint
+        OS_FILES.fault("worker.cut")
+        tokens = [] if self._begin.at_least_once else self._sinks.prepare(number)
+        marker = str(number).encode()
+        data = pickle.dumps(wanted, 5)
+        for other in self._exchange.outs:
+            self._append(other, data, marker)
+        positions: dict[int, int | None] = {}
+        for sender, channel in self._exchange.ins.items():
+            has_come = self._markers.get(sender, 0) >= number
+            positions[sender] = None if has_come else channel.offset
+            if not has_come:
+                channel.kept_from = channel.offset
+        changed, local = self._snapshots.take()
+        finalizers = [call for stage in self._task.stages.values() for call in stage.take_finalizers()]
+        self._cut_number = number
+        self._is_frozen = wanted.freeze
+        cut = Cut(number, wanted.ticket, changed, local, positions, 0.0, finalizers, tokens)
+        self._cuts[number] = cut
+        cut.pause_seconds = time.perf_counter() - began
+        OS_FILES.fault("worker.cut.done")
+        self._thread.write(cut)
+
+    def _reported(self, report: SnapshotReport) -> None:
+        self.send(report)
+
+    def _snapshot_failed(self, error: BaseException) -> None:
+        self.send(Failed(carried(error), signature_of(error)))
+        os._exit(1)
+
+    def _tell_paused(self, text: str) -> None:
+        self.send(Paused(text))
+
+    # Signs of life
+
+    def _say(self) -> None:
+        now = time.monotonic()
+        if now >= self._next_status:
+            self._next_status = now + _STATUS_SECONDS
+            self.send(Told(self._turns, step_statuses(self._task), self._registry.snapshot()))
+
+    def _control(self) -> None:
+        """The control thread."""
+        while True:
+            try:
+                if not self._channel.has_message(_SIGN_OF_LIFE_SECONDS):
+                    self.send(Alive(self._turns))
+                    continue
+                message = self._channel.receive()
+            except (EOFError, OSError):
+                os._exit(1)  # the coordinator has gone
+            self._messages.append(message)
+            self._exchange.wake()

@@ -1,0 +1,238 @@
+"""The life of a job: started twice, stopped, moved to other numbers of workers, drained, cancelled, and what it does when something fails."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from log_runner import campaign_jobs
+from log_runner.staged_files import committed
+
+import hornbeam as beam
+from hornbeam.error import DataError, RunnerError
+from hornbeam.options.pipeline_options import PipelineOptions
+from hornbeam.runners.log.job_folder import JobFolder, jobs_in
+from hornbeam.storage import files
+from hornbeam.storage.checkpoint import StoreReader
+
+
+class Job:
+    """A campaign job in this process; its workers are processes of their own."""
+
+    def __init__(self, name: str, path: Path, size: int = 150, pause: float = 0.002) -> None:
+        self.name, self.path, self.size, self.pause = name, str(path), size, pause
+        self.folder = JobFolder(self.path, name)
+
+    def start(self, *flags: str) -> Any:
+        options = [
+            "--runner=LogRunner", f"--job_name={self.name}", f"--log_dir={self.path}", "--no_progress",
+            "--checkpoint_interval_ms=40", *flags,
+        ]  # fmt: skip
+        pipeline = beam.Pipeline(options=PipelineOptions(options))
+        campaign_jobs.build(self.name, pipeline, self.path, self.size, self.pause)
+        return pipeline.run()
+
+    def finish(self, *flags: str) -> None:
+        """Runs it to its end, and checks all that it ever committed."""
+        assert self.start(*flags).wait_until_finish(60_000) == "DONE"
+        campaign_jobs.check(self.name, self.path, self.size)
+
+    def await_progress(self, rows: int = 1) -> None:
+        """Waits until so many rows are committed."""
+        _await(lambda: sum(1 for _ in committed(os.path.join(self.path, "seen"))) >= rows)
+
+
+def _await(condition: Any, seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it does not come to that"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    return Job("stateful", tmp_path)
+
+
+def test_a_second_start_is_refused_while_the_job_runs(job: Job) -> None:
+    result = job.start("--num_workers=1")
+    with pytest.raises(RunnerError, match=r"job 'stateful' in .* is running already \(process \d+, .*hornbeam job stop"):
+        job.start("--num_workers=1")
+    assert job.folder.is_running()
+    result.cancel()
+    assert not job.folder.is_running()
+    assert [found.job_name for found in jobs_in(job.path)] == ["stateful"]
+
+
+def test_a_job_that_has_ended_is_not_run_again_unless_fresh(job: Job) -> None:
+    job.finish("--num_workers=1")
+    before = len(list(committed(os.path.join(job.path, "seen"))))
+    assert job.start("--num_workers=1").wait_until_finish(60_000) == "DONE"
+    assert len(list(committed(os.path.join(job.path, "seen")))) == before
+    assert job.start("--num_workers=1", "--fresh").wait_until_finish(60_000) == "DONE"
+    assert len(list(committed(os.path.join(job.path, "seen")))) == 2 * before
+
+
+@pytest.mark.parametrize("name", campaign_jobs.PIPELINES)
+def test_state_moves_to_other_numbers_of_workers(name: str, tmp_path: Path) -> None:
+    job = Job(name, tmp_path)
+    for step, workers in enumerate((2, 3, 1)):
+        result = job.start(f"--num_workers={workers}")
+        job.await_progress(60 * (step + 1))
+        answer = job.folder.ask("stop", name=f"after-{workers}")
+        assert answer["savepoint"] == f"after-{workers}"
+        assert result.wait_until_finish(30_000) == "STOPPED"
+        assert job.folder.state() == "STOPPED"
+    job.finish("--num_workers=4")
+
+
+def test_another_number_of_workers_after_an_end_without_a_savepoint(tmp_path: Path) -> None:
+    job = Job("windowed", tmp_path)
+    result = job.start("--num_workers=2")
+    job.await_progress(100)
+    assert result.cancel() == "CANCELLED"
+    job.finish("--num_workers=3")
+
+
+def test_a_savepoint_is_taken_while_the_job_goes_on(job: Job) -> None:
+    result = job.start("--num_workers=2")
+    job.await_progress(50)
+    answer = job.folder.ask("savepoint", name="half")
+    assert result.wait_until_finish(60_000) == "DONE"
+    campaign_jobs.check(job.name, job.path, job.size)
+    with StoreReader(job.folder.checkpoints).snapshot("half") as snapshot:
+        assert snapshot.checkpoint == answer["checkpoint"]
+        assert snapshot.metadata["workers"] == 2
+
+
+def test_drain_gives_out_what_is_kept_and_ends(tmp_path: Path) -> None:
+    job = Job("windowed", tmp_path, size=100_000)
+    result = job.start("--num_workers=2")
+    job.await_progress(100)
+    assert job.folder.ask("drain")["state"] == "DRAINED"
+    assert result.wait_until_finish(30_000) == "DRAINED"
+    seen = list(committed(os.path.join(job.path, "seen")))
+    given = Counter(tag for key, values in committed(os.path.join(job.path, "result")) for _, tag in values)
+    assert given == Counter(tag for _, (_, tag) in seen)
+    assert set(given.values()) == {1}
+
+
+def test_explain_says_what_holds_time_back(job: Job) -> None:
+    result = job.start("--num_workers=2")
+    job.await_progress()
+    text = job.folder.ask("explain", step="number")["text"]
+    assert "number: input watermark" in text and "read: " in text
+    with pytest.raises(RunnerError, match="no step is called 'nobody'"):
+        job.folder.ask("explain", step="nobody")
+    assert "read" in str(result.explain("number"))
+    result.cancel()
+
+
+def test_a_worker_that_hangs_is_replaced(job: Job) -> None:
+    result = job.start("--num_workers=2", "--worker_timeout_ms=1500")
+    job.await_progress(50)
+    _await(lambda: job.folder.status().workers)
+    os.kill(job.folder.status().workers[1], signal.SIGSTOP)
+    assert result.wait_until_finish(60_000) == "DONE"
+    campaign_jobs.check(job.name, job.path, job.size)
+    assert job.folder.status().restarts >= 1
+    assert "has said nothing" in job.folder.status().last_failure
+
+
+def test_a_worker_that_is_killed_is_replaced(job: Job) -> None:
+    result = job.start("--num_workers=2")
+    job.await_progress(50)
+    _await(lambda: job.folder.status().workers)
+    os.kill(job.folder.status().workers[0], signal.SIGKILL)
+    assert result.wait_until_finish(60_000) == "DONE"
+    campaign_jobs.check(job.name, job.path, job.size)
+    assert "has died" in job.folder.status().last_failure
+
+
+def test_a_poison_element_fails_the_job_which_goes_on_when_the_step_is_mended(tmp_path: Path) -> None:
+    poison = tmp_path / "poison"
+    poison.touch()
+
+    class Picky(beam.DoFn):
+        def process(self, element: Any) -> Any:
+            if element == 70 and poison.exists():
+                raise ValueError("this one cannot be")
+            yield element
+
+    def start() -> Any:
+        options = ["--runner=LogRunner", "--job_name=picky", f"--log_dir={tmp_path}", "--num_workers=2", "--bundle_size=1",
+                   "--checkpoint_interval_ms=20"]  # fmt: skip
+        pipeline = beam.Pipeline(options=PipelineOptions(options))
+        (
+            pipeline
+            | beam.Create([0, 1, 2], reshuffle=False)
+            | "read" >> beam.ParDo(campaign_jobs.reading(120, 0.002))
+            | "values" >> beam.Map(lambda pair: pair[1][0])
+            | "pick" >> beam.ParDo(Picky())
+            | "write" >> beam.ParDo(campaign_jobs.WriteStaged(str(tmp_path / "out")))
+        )
+        return pipeline.run()
+
+    with pytest.raises(ValueError, match="this one cannot be") as raised:
+        start().wait_until_finish(60_000)
+    assert "while running step 'pick' on element 70" in raised.value.__notes__[0]
+    folder = JobFolder(tmp_path, "picky")
+    failure = folder.record().failure
+    assert folder.state() == "FAILED"
+    assert (failure["step"], failure["element"], failure["type"]) == ("pick", "70", "ValueError")
+    poison.unlink()
+    assert start().wait_until_finish(60_000) == "DONE"
+    given = Counter(committed(str(tmp_path / "out")))
+    assert given == Counter({value: 3 for value in range(120)})
+
+
+def test_damaged_state_is_refused_and_the_checkpoint_before_it_offered(job: Job) -> None:
+    result = job.start("--num_workers=1", "--checkpoints_kept=5")
+    job.await_progress(100)
+    result.cancel()
+    newest = StoreReader(job.folder.checkpoints).checkpoints()[-1]
+    path = os.path.join(job.folder.checkpoints, "state", newest.files[-1].name)
+    with open(path, "r+b") as file:
+        file.seek(newest.files[-1].size // 2)
+        byte = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte[0] ^ 0xFF]))
+    with pytest.raises(DataError, match="its state is damaged .* --restore_from=") as raised:
+        job.start("--num_workers=1").wait_until_finish(60_000)
+    offered = str(raised.value).partition("--restore_from=")[2].split()[0]
+    assert job.start("--num_workers=1", f"--restore_from={offered}").wait_until_finish(60_000) == "DONE"
+
+
+@pytest.mark.parametrize("fault", ["files.create:2:enospc", "files.write:40:enospc"])
+def test_a_full_disk_under_a_worker_holds_it_up(fault: str, job: Job, monkeypatch: Any) -> None:
+    monkeypatch.setenv("HORNBEAM_WORKER_FAULTS", f"0@1={fault}")
+    job.finish("--num_workers=2")
+
+
+@pytest.mark.parametrize("at", [8, 20, 33])
+def test_a_full_disk_under_the_coordinator_holds_it_up(at: int, job: Job) -> None:
+    files.arm(f"files.write:{at}:enospc")
+    try:
+        job.finish("--num_workers=2")
+    finally:
+        files.arm(None)
+
+
+def test_metrics_count_what_counted(tmp_path: Path) -> None:
+    """What was processed and lost in a failed attempt does not count."""
+    job = Job("stateful", tmp_path)
+
+    result = job.start("--num_workers=2")
+    job.await_progress(50)
+    _await(lambda: job.folder.status().workers)
+    os.kill(job.folder.status().workers[0], signal.SIGKILL)
+    result.wait_until_finish(60_000)
+    elements = defaultdict(int)
+    for step in job.folder.status().steps:
+        elements[step.label] = step.elements
+    assert elements  # of the last attempt only: see `restarts`
