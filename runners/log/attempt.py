@@ -1,8 +1,8 @@
 """An attempt: the workers from one start to one end, and the checkpoints in between. A failure of any worker ends it.
 
-    begin ─► workers restore ─► they run, and every interval: cut ─► reports ─► publish ─► sinks commit ─► Published
-                                                                          │
-    all done ─► a last checkpoint ─► End          a worker dies, hangs or fails ─► all are killed, and what is not published is void
+begin ─► workers restore ─► they run, and every interval: cut ─► reports ─► publish ─► sinks commit ─► Published
+                                                                      │
+all done ─► a last checkpoint ─► End          a worker dies, hangs or fails ─► all are killed, and what is not published is void
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ from hornbeam.runners.log.messages import (
     TakeSnapshot,
     WantRestart,
 )
-from hornbeam.runners.multiprocess.remote_errors import restored
 from hornbeam.runners.log.snapshots import SnapshotReport
 from hornbeam.runners.log.worker_process import WorkerProcess
+from hornbeam.runners.multiprocess.remote_errors import restored
 from hornbeam.storage.checkpoint import CheckpointStore, Manifest, PendingCheckpoint
 from hornbeam.storage.errors import DiskFullError, StorageError
 from hornbeam.storage.files import OS_FILES
@@ -50,7 +50,14 @@ _TICK_SECONDS = 0.05
 _DISK_FULL_SECONDS = 0.5
 _TEAR_DOWN_SECONDS = 5.0
 
-DONE, CRASHED, FAILED, STOPPED, CANCELLED, RESTART = "done", "crashed", "failed", "stopped", "cancelled", "restart"
+DONE, CRASHED, FAILED, STOPPED, CANCELLED, RESTART = (
+    "done",
+    "crashed",
+    "failed",
+    "stopped",
+    "cancelled",
+    "restart",
+)
 
 
 @attrs.frozen
@@ -153,7 +160,7 @@ class Attempt:
         if self._current is None and self._are_ready():
             seconds = min(seconds, max(0.0, self._next_checkpoint - time.monotonic()))
         for connection in wait_for(list(by_connection), seconds):
-            self._receive(by_connection[connection])  # type: ignore[index]
+            self._receive(by_connection[connection])
             if self.outcome is not None:
                 return
         self._committer.check()
@@ -185,7 +192,9 @@ class Attempt:
             if silent > self._worker_timeout:
                 self.outcome = Outcome(CRASHED, f"worker {worker.number} has said nothing for {silent:.0f} s")
             elif still > self._bundle_timeout:
-                self.outcome = Outcome(CRASHED, f"worker {worker.number} has been in one bundle for {still:.0f} s")
+                self.outcome = Outcome(
+                    CRASHED, f"worker {worker.number} has been in one bundle for {still:.0f} s"
+                )
 
     def _tear_down(self) -> None:
         """One worker has failed: the others get a moment to tear their steps down."""
@@ -195,9 +204,9 @@ class Attempt:
         while left and time.monotonic() < deadline:
             for connection in wait_for(list(left), _TICK_SECONDS):
                 try:
-                    left[connection].channel.receive()  # type: ignore[index]
+                    left[connection].channel.receive()
                 except (EOFError, OSError):
-                    del left[connection]  # type: ignore[arg-type]
+                    del left[connection]
 
     def _are_ready(self) -> bool:
         return len(self.workers) == len(self._begins) and all(worker.is_ready for worker in self.workers)
@@ -307,7 +316,11 @@ class Attempt:
     def _publish(self, current: _Checkpoint) -> None:
         files = [file for _, report in sorted(current.reports.items()) for file in report.files]
         tokens = [token for _, report in sorted(current.reports.items()) for token in report.tokens]
-        metadata = {**self._metadata, "quiesced": current.is_quiesced, "tokens": self._committer.encoded(tokens)}
+        metadata = {
+            **self._metadata,
+            "quiesced": current.is_quiesced,
+            "tokens": self._committer.encoded(tokens),
+        }
         OS_FILES.fault("coordinator.publish")
         while True:
             try:
@@ -381,7 +394,9 @@ class Attempt:
         self._rescales = False
         self.quiesce(
             lambda: self.want_checkpoint(
-                lambda _: self.end(Outcome(RESTART, "another number of workers")), is_quiesced=True, freeze=True
+                lambda _: self.end(Outcome(RESTART, "another number of workers")),
+                is_quiesced=True,
+                freeze=True,
             )
         )
 

@@ -76,7 +76,9 @@ class Commands:
         self._begun.append(command)
         attempt.quiesce(
             lambda: attempt.want_checkpoint(
-                lambda manifest: self._saved(attempt, command, manifest, stops), is_quiesced=True, freeze=stops
+                lambda manifest: self._saved(attempt, command, manifest, stops),
+                is_quiesced=True,
+                freeze=stops,
             )
         )
 
@@ -100,7 +102,9 @@ class Commands:
     def attempt_ended(self) -> None:
         """What was begun is begun again in the next attempt."""
         for command in self._begun:
-            self._job.folder.reply(command, error="the job went back to its last checkpoint meanwhile; ask again")
+            self._job.folder.reply(
+                command, error="the job went back to its last checkpoint meanwhile; ask again"
+            )
         self._begun.clear()
         self.is_stopping = False
 

@@ -23,7 +23,6 @@ from hornbeam.runners.engine.explain import Explanation
 from hornbeam.runners.log import job_folder as states
 from hornbeam.runners.log.attempt import (
     CANCELLED,
-    CRASHED,
     DONE,
     FAILED,
     RESTART,
@@ -79,7 +78,13 @@ class Coordinator:
     """Runs one job. `run` is called once; `cancel`, `drain` and the questions come from any thread."""
 
     def __init__(
-        self, folder: JobFolder, lock: Lock, record: JobRecord, graph: Graph, settings: JobSettings, sinks: dict[str, Any]
+        self,
+        folder: JobFolder,
+        lock: Lock,
+        record: JobRecord,
+        graph: Graph,
+        settings: JobSettings,
+        sinks: dict[str, Any],
     ) -> None:
         self.folder = folder
         self.record = record
@@ -161,7 +166,9 @@ class Coordinator:
             if outcome.kind == RESTART:
                 continue
             self._last_failure = f"{outcome.reason}: {outcome.error}" if outcome.error else outcome.reason
-            _log.warning("Job %r goes back to its last checkpoint: %s", self.folder.job_name, self._last_failure)
+            _log.warning(
+                "Job %r goes back to its last checkpoint: %s", self.folder.job_name, self._last_failure
+            )
             if is_disk_full(outcome.error):
                 self._pause_for_room(outcome.error)
                 continue
@@ -190,7 +197,9 @@ class Coordinator:
         """Whether another attempt would fail alike: what is wrong with the pipeline, or with files."""
         if isinstance(outcome.error, CorruptionError):
             raise self._damaged(outcome.error) from outcome.error
-        return isinstance(outcome.error, BeamError) and getattr(outcome.error, "hornbeam_failure", None) is None
+        return (
+            isinstance(outcome.error, BeamError) and getattr(outcome.error, "hornbeam_failure", None) is None
+        )
 
     def _wait_for_old_workers(self) -> None:
         """Workers of a coordinator that was killed end a moment after it; none of them may be left."""
@@ -329,8 +338,14 @@ class Coordinator:
         self.state = state
         attempt, now = self._attempt, time.time_ns() // 1000
         told = [w.told.steps for w in attempt.workers if w.told is not None] if attempt is not None else []
-        steps = joined(told, {}, now) if attempt is not None and told and len(told) == len(attempt.workers) else ()
-        steps = tuple(attrs.evolve(step, elements_per_s=self._rate(step.label, step.elements)) for step in steps)
+        steps = (
+            joined(told, {}, now)
+            if attempt is not None and told and len(told) == len(attempt.workers)
+            else ()
+        )
+        steps = tuple(
+            attrs.evolve(step, elements_per_s=self._rate(step.label, step.elements)) for step in steps
+        )
         paused = next((w.paused for w in attempt.workers if w.paused), "") if attempt is not None else ""
         status = JobStatus(
             job_name=self.folder.job_name,

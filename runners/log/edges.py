@@ -1,9 +1,9 @@
 """The edges of a plan: how the rows of each input of a stage find the worker that takes them.
 
-    keyed      to the worker that owns the key's group: inputs of groupings and of DoFns with state or timers
-    spread     to all workers in turn: inputs of splittable DoFns and reshuffles
-    broadcast  to every worker: side inputs
-    local      to the same worker's instance of the stage
+keyed      to the worker that owns the key's group: inputs of groupings and of DoFns with state or timers
+spread     to all workers in turn: inputs of splittable DoFns and reshuffles
+broadcast  to every worker: side inputs
+local      to the same worker's instance of the stage
 """
 
 from __future__ import annotations

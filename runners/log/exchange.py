@@ -98,7 +98,9 @@ class Exchange:
         words = files.map_shared(os.path.join(folder, "flow"), 16 * workers * workers).cast("B").cast("Q")
         others = [other for other in range(workers) if other != worker]
         self.outs = {
-            other: OutChannel(self._partition(other * workers + worker), words, 2 * (other * workers + worker))
+            other: OutChannel(
+                self._partition(other * workers + worker), words, 2 * (other * workers + worker)
+            )
             for other in others
         }
         self.ins = {

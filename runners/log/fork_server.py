@@ -22,6 +22,7 @@ import sys
 import threading
 import traceback
 import types
+from collections.abc import Callable
 from typing import NoReturn
 
 from multiprocess.connection import Connection
@@ -32,9 +33,7 @@ from hornbeam.storage.faults import ENVIRONMENT_VARIABLE
 _PROCESS_ID = struct.Struct("<q")
 _NUMBER = struct.Struct("<q")
 _PR_SET_PDEATHSIG = 1
-_START = (
-    "import sys; sys.path[:] = {path!r}; from hornbeam.runners.log.fork_server import serve; serve({descriptor})"
-)
+_START = "import sys; sys.path[:] = {path!r}; from hornbeam.runners.log.fork_server import serve; serve({descriptor})"
 
 
 class ForkServer:
@@ -58,12 +57,16 @@ class ForkServer:
                     [sys.executable, "-c", code],
                     stdin=subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()],
-                    env={k: v for k, v in os.environ.items() if k != ENVIRONMENT_VARIABLE},  # faults are the program's
+                    env={
+                        k: v for k, v in os.environ.items() if k != ENVIRONMENT_VARIABLE
+                    },  # faults are the program's
                     start_new_session=True,  # Ctrl-C is for the program, which ends its workers itself
                 )
             except OSError as error:
                 ours.close()
-                raise RunnerError(f"the workers' process {sys.executable!r} cannot be started: {error}") from error
+                raise RunnerError(
+                    f"the workers' process {sys.executable!r} cannot be started: {error}"
+                ) from error
             finally:
                 theirs.close()
             self._socket, self._owner = ours, os.getpid()
@@ -142,7 +145,7 @@ def serve(descriptor: int) -> NoReturn:
 
 
 class _Serving:
-    def __init__(self, requests: socket.socket, run_worker: types.FunctionType) -> None:
+    def __init__(self, requests: socket.socket, run_worker: Callable[[int, Connection], None]) -> None:
         self._requests = requests
         self._run_worker = run_worker
         self._children: set[int] = set()
@@ -154,7 +157,8 @@ class _Serving:
 
     def run(self) -> None:
         while True:
-            ready, _, _ = select.select([self._requests, self._wake], [], [])
+            waiting: list[socket.socket | int] = [self._requests, self._wake]
+            ready, _, _ = select.select(waiting, [], [])
             if self._wake in ready:
                 os.read(self._wake, 4096)
                 self._reap()

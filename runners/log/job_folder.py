@@ -245,7 +245,9 @@ class JobFolder:
             return None
         checkpoint = fields.pop("checkpoint", None)
         steps = [
-            StepStatus(**{**step, "steps": tuple(step["steps"]), "hot_keys": tuple(map(tuple, step["hot_keys"]))})
+            StepStatus(
+                **{**step, "steps": tuple(step["steps"]), "hot_keys": tuple(map(tuple, step["hot_keys"]))}
+            )
             for step in fields.pop("steps", ())
         ]
         return JobStatus(

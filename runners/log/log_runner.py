@@ -82,7 +82,9 @@ class LogRunner(PipelineRunner):
         record = folder.record() if folder.exists() and not log_options.fresh else None
         if record is not None and record.state in states.FINISHED:
             _log.warning(
-                "Job %r has ended (%s); nothing is to be done. Start it over with --fresh.", record.job_name, record.state
+                "Job %r has ended (%s); nothing is to be done. Start it over with --fresh.",
+                record.job_name,
+                record.state,
             )
             return None
         settings = _settings(graph, options)
@@ -96,7 +98,11 @@ class LogRunner(PipelineRunner):
             options=settings.options,
             state=states.RUNNING,
             starts=record.starts + 1,
-            restore_from=record.restore_from if wanted is None else int(wanted) if wanted.isdigit() else wanted,
+            restore_from=record.restore_from
+            if wanted is None
+            else int(wanted)
+            if wanted.isdigit()
+            else wanted,
         )
         folder.write_graph(graph)
         folder.write_record(record)
@@ -210,5 +216,3 @@ class LogResult(PipelineResult):
         if self._coordinator is None or self._ended.is_set():
             return Explanation((), "", self.state)
         return self._coordinator.explain_from_elsewhere(step)
-
-

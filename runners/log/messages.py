@@ -28,7 +28,7 @@ class Begin:
     checkpoints: str
     workers_lock: str
     #: The checkpoint to begin from; None is the very beginning.
-    restore_from: int | None
+    restore_from: int | str | None
     memory_bytes_max: int
     bundle_size: int
     idle_timeout_micros: int | None

@@ -48,7 +48,9 @@ def rescale(store: CheckpointStore, origin: Manifest, workers: int, graph: Graph
     try:
         writer = pending.writer("rescaling")
         writer.update(changes)
-        return pending.commit(writer.finish(), {**origin.metadata, "workers": workers, "rescaled_from": str(which)})
+        return pending.commit(
+            writer.finish(), {**origin.metadata, "workers": workers, "rescaled_from": str(which)}
+        )
     except BaseException:
         pending.abort()
         raise
@@ -106,14 +108,13 @@ def _of_gates(
     """Before a step with keys every worker gets all rows, and takes those of its own key groups when it loads them."""
     for state, found in waiting.items():
         rows: dict[int, list[Any]] = {}
-        name = rest = None
-        for worker, rest, value in found:
+        name = None
+        for worker, _, value in found:
             name, content = pickle.loads(value)
             for target in range(workers) if state in keyed else (worker % workers,):
                 rows.setdefault(target, []).extend(content)
-        assert rest is not None
         for worker, content in rows.items():
-            yield state, worker, rest, pickle.dumps((name, content), 5)
+            yield state, worker, found[0][1], pickle.dumps((name, content), 5)
 
 
 def _times(state: str, found: list[Any], workers: int) -> Iterator[tuple[str, int, bytes, bytes]]:

@@ -44,7 +44,7 @@ class Sinks:
     """The two-phase sinks of one task."""
 
     def __init__(self, task: Task) -> None:
-        self._dofns = {
+        self._dofns: dict[str, Any] = {
             operator.label: operator.signature.dofn
             for stage in task.stages.values()
             for operator in stage.operators.values()

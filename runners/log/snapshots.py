@@ -112,7 +112,11 @@ class Snapshots:
         return changed, local
 
     def _marks(self, stage: str) -> dict[str, list[int]]:
-        return {i.edge.tag: list(i.marks) if i.is_remote else [i.at.watermark] for i in self._task.inputs if i.edge.stage == stage}
+        return {
+            i.edge.tag: list(i.marks) if i.is_remote else [i.at.watermark]
+            for i in self._task.inputs
+            if i.edge.stage == stage
+        }
 
     def _tell(self, local: dict[bytes, bytes | None], key: bytes, value: bytes) -> None:
         if self._told.get(key) != value:

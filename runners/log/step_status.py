@@ -29,7 +29,9 @@ def step_statuses(task: Task) -> tuple[StepStatus, ...]:
     )
 
 
-def joined(of_workers: Sequence[tuple[StepStatus, ...]], rates: dict[str, float], now: int) -> tuple[StepStatus, ...]:
+def joined(
+    of_workers: Sequence[tuple[StepStatus, ...]], rates: dict[str, float], now: int
+) -> tuple[StepStatus, ...]:
     """The stages over all workers: elements and entries summed up, times the earliest."""
     found = []
     for parts in zip(*of_workers):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hornbeam.graph import urns
+from hornbeam.graph.model import Transform
 from hornbeam.metrics.execution import MetricsContainer, MetricsRegistry
 from hornbeam.runners.engine.clock import NEVER, Clock, ManualClock
 from hornbeam.runners.engine.head import BEGINNING_OF_TIME, END_OF_TIME, SourceHead
@@ -141,7 +142,7 @@ class Task:
             found = self._groups[stage] = KeyGroups(self._builder.key_encoder(head.label, first))
         return found
 
-    def _head_step(self, stage: str) -> object:
+    def _head_step(self, stage: str) -> Transform:
         name = next(found for found in self.plan.stages if found.name == stage)
         return self.plan.steps[name.steps[0]]
 
@@ -198,8 +199,7 @@ class Task:
         return dictated
 
     def _dictates(self, stage: StreamStage) -> bool:
-        head = self._head_step(stage.name)
-        return getattr(head, "urn", "") == urns.TEST_STREAM
+        return self._head_step(stage.name).urn == urns.TEST_STREAM
 
     def next_wakeup(self) -> int:
         """When a stage next wants to be called, in processing time."""

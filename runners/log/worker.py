@@ -21,8 +21,15 @@ from typing import Any
 
 from multiprocess.connection import Connection
 
+from hornbeam.metrics.execution import MetricsRegistry
 from hornbeam.options.value_provider import RuntimeValueProvider
 from hornbeam.runners.engine import collector
+from hornbeam.runners.engine.clock import NEVER, Clock, ManualClock, WallClock
+from hornbeam.runners.engine.explain import explain_stages
+from hornbeam.runners.engine.spill import TemporarySpace
+from hornbeam.runners.engine.stream_stage import StreamStage
+from hornbeam.runners.log.exchange import Exchange, dumps
+from hornbeam.runners.log.failure_signatures import signature_of
 from hornbeam.runners.log.messages import (
     Alive,
     Begin,
@@ -43,21 +50,14 @@ from hornbeam.runners.log.messages import (
     Told,
     WantRestart,
 )
-from hornbeam.metrics.execution import MetricsRegistry
-from hornbeam.runners.engine.clock import NEVER, Clock, ManualClock, WallClock
-from hornbeam.runners.engine.explain import explain_stages
-from hornbeam.runners.engine.spill import TemporarySpace
-from hornbeam.runners.engine.stream_stage import StreamStage
-from hornbeam.runners.log.exchange import Exchange, dumps
 from hornbeam.runners.log.plans import has_test_stream, plan_for
-from hornbeam.runners.log.failure_signatures import signature_of
-from hornbeam.runners.multiprocess.channel import MessageChannel
-from hornbeam.runners.multiprocess.remote_errors import carried
 from hornbeam.runners.log.restoring import begin_task, restore_task
 from hornbeam.runners.log.sinks import Sinks
 from hornbeam.runners.log.snapshots import Cut, SnapshotReport, Snapshots, SnapshotThread
 from hornbeam.runners.log.step_status import step_statuses
 from hornbeam.runners.log.task import Task
+from hornbeam.runners.multiprocess.channel import MessageChannel
+from hornbeam.runners.multiprocess.remote_errors import carried
 from hornbeam.storage import files
 from hornbeam.storage.errors import DiskFullError
 from hornbeam.storage.files import OS_FILES
@@ -82,7 +82,8 @@ def run_worker(number: int, connection: Connection) -> None:
     sys.path[:] = begin.path
     os.chdir(begin.directory)
     logging.basicConfig(
-        level=begin.log_level, format=f"%(asctime)s %(levelname)s {begin.job_name} worker {number}: %(message)s"
+        level=begin.log_level,
+        format=f"%(asctime)s %(levelname)s {begin.job_name} worker {number}: %(message)s",
     )
     files.arm(begin.faults)
     with OS_FILES.lock(begin.workers_lock, exclusive=False, timeout=30):
@@ -164,7 +165,12 @@ class Worker:
         self._sinks = Sinks(self._task)
         self._snapshots = Snapshots(self._task)
         self._thread = SnapshotThread(
-            begin.worker, self._exchange, self._reported, self._snapshot_failed, self._tell_paused, begin.restore_from is not None
+            begin.worker,
+            self._exchange,
+            self._reported,
+            self._snapshot_failed,
+            self._tell_paused,
+            begin.restore_from is not None,
         )
 
     def _run(self, set_up: list[StreamStage], began: float) -> None:

@@ -20,7 +20,9 @@ class LogOptions(PipelineOptions):
     @classmethod
     def _add_argparse_args(cls, parser: OptionsParser) -> None:
         parser.add_argument(
-            "--log_dir", default=None, help="Folder of LogRunner's jobs; the same folder and name resume a job."
+            "--log_dir",
+            default=None,
+            help="Folder of LogRunner's jobs; the same folder and name resume a job.",
         )
         parser.add_argument(
             "--checkpoint_interval_ms",
@@ -37,7 +39,10 @@ class LogOptions(PipelineOptions):
             help="Begin from this checkpoint (a number) or savepoint (a name), not from the newest checkpoint.",
         )
         parser.add_argument(
-            "--fresh", default=False, action="store_true", help="Forget what the job did before, and start over."
+            "--fresh",
+            default=False,
+            action="store_true",
+            help="Forget what the job did before, and start over.",
         )
         parser.add_argument(
             "--at_least_once",

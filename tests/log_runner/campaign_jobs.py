@@ -160,7 +160,11 @@ def build(name: str, p: beam.Pipeline, folder: str, size: int, pause: float) -> 
         result = tagged | "buffer" >> beam.ParDo(Buffered())
     elif name == "sides":
         ends = tagged | "side windows" >> beam.WindowInto(FixedWindows(10))
-        biggest = ends | "values" >> beam.Map(lambda pair: pair[1][0]) | "biggest" >> beam.CombineGlobally(max).without_defaults()
+        biggest = (
+            ends
+            | "values" >> beam.Map(lambda pair: pair[1][0])
+            | "biggest" >> beam.CombineGlobally(max).without_defaults()
+        )
         result = ends | "compare" >> beam.Map(
             lambda pair, most: (*pair, most), most=beam.pvalue.AsSingleton(biggest)
         )
@@ -193,7 +197,9 @@ def check(name: str, folder: str, size: int) -> None:
         numbers = defaultdict(list)
         for key, number, _, _ in result:
             numbers[key].append(number)
-        assert all(n == list(range(1, len(n) + 1)) for n in numbers.values()), "result: reordered within a key"
+        assert all(n == list(range(1, len(n) + 1)) for n in numbers.values()), (
+            "result: reordered within a key"
+        )
     for part in ("seen", "result"):
         assert not left_over(os.path.join(folder, part)), f"{part}: staged files are left"
 

@@ -102,7 +102,11 @@ class Campaign:
                 if time.monotonic() > deadline:
                     os.killpg(job.pid, signal.SIGKILL)
                     raise AssertionError(f"the job does not end:\n{output.read().decode()[-4000:]}")
-                if left > 0 and time.monotonic() >= next_kill and (workers_of(job.pid) or self.chance.random() < 0.002):
+                if (
+                    left > 0
+                    and time.monotonic() >= next_kill
+                    and (workers_of(job.pid) or self.chance.random() < 0.002)
+                ):
                     left -= self._kill(job)
                     next_kill = time.monotonic() + self.chance.expovariate(1 / 0.5)
                 time.sleep(0.005)
@@ -176,7 +180,9 @@ def workers_of(pid: int) -> list[int]:
     return [worker for server in children(pid) for worker in children(server)]
 
 
-def run(kills: int, seed: int, size: int = 250, pause: float = 0.004, interval_ms: int = 50, say: bool = False) -> Campaign:
+def run(
+    kills: int, seed: int, size: int = 250, pause: float = 0.004, interval_ms: int = 50, say: bool = False
+) -> Campaign:
     """Rounds until so many processes were killed."""
     campaign = Campaign(random.Random(seed), size, pause, interval_ms)
     began = time.monotonic()
@@ -191,14 +197,18 @@ def run(kills: int, seed: int, size: int = 250, pause: float = 0.004, interval_m
 
 def main() -> None:
     """By hand, and in `make soak`."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
     parser.add_argument("--size", type=int, default=250)
     options = parser.parse_args()
     print(f"seed {options.seed}")
     campaign = run(options.kills, options.seed, options.size, say=True)
-    print(f"{sum(campaign.kills.values())} processes killed in {sum(campaign.rounds.values())} jobs: nothing lost, nothing doubled")
+    print(
+        f"{sum(campaign.kills.values())} processes killed in {sum(campaign.rounds.values())} jobs: nothing lost, nothing doubled"
+    )
 
 
 if __name__ == "__main__":

@@ -61,7 +61,9 @@ def job(tmp_path: Path) -> Job:
 
 def test_a_second_start_is_refused_while_the_job_runs(job: Job) -> None:
     result = job.start("--num_workers=1")
-    with pytest.raises(RunnerError, match=r"job 'stateful' in .* is running already \(process \d+, .*hornbeam job stop"):
+    with pytest.raises(
+        RunnerError, match=r"job 'stateful' in .* is running already \(process \d+, .*hornbeam job stop"
+    ):
         job.start("--num_workers=1")
     assert job.folder.is_running()
     result.cancel()
@@ -188,7 +190,7 @@ def test_a_poison_element_fails_the_job_which_goes_on_when_the_step_is_mended(tm
     poison.unlink()
     assert start().wait_until_finish(60_000) == "DONE"
     given = Counter(committed(str(tmp_path / "out")))
-    assert given == Counter({value: 3 for value in range(120)})
+    assert given == Counter(dict.fromkeys(range(120), 3))
 
 
 def test_damaged_state_is_refused_and_the_checkpoint_before_it_offered(job: Job) -> None:
@@ -202,7 +204,7 @@ def test_damaged_state_is_refused_and_the_checkpoint_before_it_offered(job: Job)
         byte = file.read(1)
         file.seek(-1, os.SEEK_CUR)
         file.write(bytes([byte[0] ^ 0xFF]))
-    with pytest.raises(DataError, match="its state is damaged .* --restore_from=") as raised:
+    with pytest.raises(DataError, match=r"its state is damaged .* --restore_from=") as raised:
         job.start("--num_workers=1").wait_until_finish(60_000)
     offered = str(raised.value).partition("--restore_from=")[2].split()[0]
     assert job.start("--num_workers=1", f"--restore_from={offered}").wait_until_finish(60_000) == "DONE"
