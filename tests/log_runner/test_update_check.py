@@ -172,7 +172,7 @@ def by_number(line: bytes) -> tuple[int, int]:
             {"windows": FixedWindows(30)},
             """
             Sums              accumulators of windows that have not fired  LOST
-                its windows have changed, from fixed_windows(size=60s) to fixed_windows(size=30s): what is kept belongs \
+                its windows have changed, from fixed_windows(size=60s) to fixed_windows(size=30s): what is kept belongs ¬
             to windows that are no more
             Flush             state total, state seen, timer flush         carries over
             """,
@@ -186,7 +186,7 @@ def by_number(line: bytes) -> tuple[int, int]:
             },
             """
             Sums              accumulators of windows that have not fired  LOST
-                its trigger has changed, from default to repeatedly(after_count(count=5)) discarding: what has fired ¬
+                its trigger has changed, from default to repeatedly(underlying=after_count(count=5)) discarding: what has fired ¬
             already is noted as the old one needs it
             Flush             state total, state seen, timer flush         carries over
             """,
