@@ -7,10 +7,10 @@ import base64
 import json
 import sys
 import time
-from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any
 
+from hornbeam.cli.tables import print_table, size_text
 from hornbeam.storage.checkpoint.catalog import StoreReader
 from hornbeam.storage.checkpoint.inspection import describe, list_store
 from hornbeam.storage.checkpoint.key import StateKey
@@ -71,13 +71,13 @@ def _list(args: argparse.Namespace) -> int:
             _time(entry["created_ms"]),
             "full" if entry["base"] is None else f"+{entry['base']}",
             entry["files"],
-            _size(entry["bytes"]),
-            _size(entry["bytes_added"]),
+            size_text(entry["bytes"]),
+            size_text(entry["bytes_added"]),
             entry["entries"],
         ]
         for entry in listed
     ]
-    _table(["KIND", "NAME", "CREATED", "BASE", "FILES", "SIZE", "ADDED", "ENTRIES"], rows)
+    print_table(["KIND", "NAME", "CREATED", "BASE", "FILES", "SIZE", "ADDED", "ENTRIES"], rows)
     return 0
 
 
@@ -88,19 +88,19 @@ def _describe(args: argparse.Namespace) -> int:
         return 0
     print(f"{described['kind']} {described['name']}, made {_time(described['created_ms'])}")
     base = "nothing (a full one)" if described["base"] is None else f"checkpoint {described['base']}"
-    print(f"adds to {base}; {described['key_groups']} key groups; {_size(described['bytes'])}")
+    print(f"adds to {base}; {described['key_groups']} key groups; {size_text(described['bytes'])}")
     print(f"metadata: {json.dumps(described['metadata'], indent=1, ensure_ascii=False)}\n")
-    _table(
+    print_table(
         ["STATE", "ENTRIES WRITTEN", "SIZE"],
-        [[row["state"], row["entries"], _size(row["bytes"])] for row in described["states"]],
+        [[row["state"], row["entries"], size_text(row["bytes"])] for row in described["states"]],
     )
     print()
-    _table(
+    print_table(
         ["FILE", "SIZE", "ENTRIES", "DELETES", "GROUPS", "RUN", "REFERENCES"],
         [
             [
                 row["name"],
-                _size(row["size"]),
+                size_text(row["size"]),
                 row["entries"],
                 row["tombstones"],
                 f"{row['first_group']}-{row['last_group']}",
@@ -134,7 +134,7 @@ def _verify(args: argparse.Namespace) -> int:
     for path in report.orphans:
         print(f"{path}: left unfinished; cleared away when the store is next opened for writing")
     verdict = "sound" if report.sound else f"{len(report.problems)} problems"
-    print(f"{report.manifests} manifests, {report.files} state files, {_size(report.bytes)}: {verdict}")
+    print(f"{report.manifests} manifests, {report.files} state files, {size_text(report.bytes)}: {verdict}")
     return 0 if report.sound else 1
 
 
@@ -182,25 +182,3 @@ def _groups(text: str | None) -> range | None:
 
 def _time(created_ms: int) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(created_ms / 1000))
-
-
-def _size(n: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if n < 1000 or unit == "GB":
-            return f"{n:.0f} {unit}" if unit == "B" or n >= 100 else f"{n:.1f} {unit}"
-        n /= 1000
-    raise AssertionError("unreachable")
-
-
-def _table(titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Columns as wide as needed; columns of figures to the right."""
-    body = [[str(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(titles, *body)]
-    right = [all(map(_is_figure, column)) for column in zip(*body)] or [False] * len(titles)
-    for row in [list(titles), *body]:
-        cells = (cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(row, widths, right))
-        print("  ".join(cells).rstrip())
-
-
-def _is_figure(cell: str) -> bool:
-    return cell.partition(" ")[0].replace(".", "").isdigit()

@@ -14,6 +14,7 @@ from hornbeam.version import __version__
 COMMANDS = {
     "graph": ("hornbeam.cli.graph", "show, check, compare and run saved pipelines"),
     "log": ("hornbeam.cli.log", "topics, records and consumer groups of a log directory"),
+    "job": ("hornbeam.cli.job", "jobs of LogRunner: how they do, savepoints, their end and their resumption"),
     "checkpoint": ("hornbeam.cli.checkpoint", "checkpoints and savepoints of a checkpoint store"),
 }
 

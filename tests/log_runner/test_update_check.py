@@ -186,8 +186,8 @@ def by_number(line: bytes) -> tuple[int, int]:
             },
             """
             Sums              accumulators of windows that have not fired  LOST
-                its trigger has changed, from default to repeatedly(underlying=after_count(count=5)) discarding: what has fired ¬
-            already is noted as the old one needs it
+                its trigger has changed, from default to repeatedly(underlying=after_count(count=5)) discarding: what has ¬
+            fired already is noted as the old one needs it
             Flush             state total, state seen, timer flush         carries over
             """,
         ),

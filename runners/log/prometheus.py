@@ -1,0 +1,175 @@
+"""A job's status for Prometheus: text on a local port, made anew for each request (`--metrics_port`).
+
+The text form is Prometheus's exposition format, version 0.0.4.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import attrs
+
+from hornbeam.runners.log.job_folder import JobStatus, StepStatus
+from hornbeam.utils.timestamp import MAX_TIMESTAMP_MICROS
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+#: A sample: labels and a value.
+Sample = tuple[Mapping[str, str], float]
+
+
+@attrs.frozen
+class Family:
+    """Samples of one name."""
+
+    name: str
+    kind: str
+    help: str
+    samples: tuple[Sample, ...]
+
+
+def render(status: JobStatus | None) -> str:
+    """The status as Prometheus reads it; before there is one, just that the job is not up."""
+    if status is None:
+        return _text([Family("hornbeam_up", "gauge", "Whether the job has said anything.", (({}, 0.0),))])
+    return _text(_families(status))
+
+
+def _families(status: JobStatus) -> Iterator[Family]:
+    job = {"job_name": status.job_name}
+
+    def one(name: str, kind: str, help_: str, value: float) -> Family:
+        return Family(f"hornbeam_{name}", kind, help_, ((job, value),))
+
+    def by_step(name: str, kind: str, help_: str, value: Callable[[StepStatus], float | None]) -> Family:
+        found = ((step.label, value(step)) for step in status.steps)
+        samples = tuple(({**job, "step": label}, each) for label, each in found if each is not None)
+        return Family(f"hornbeam_step_{name}", kind, help_, samples)
+
+    yield one("up", "gauge", "Whether the job has said anything.", 1.0)
+    state = {**job, "state": status.state}
+    yield Family("hornbeam_job_state", "gauge", "1 for the state that the job is in.", ((state, 1.0),))
+    yield one("workers", "gauge", "Worker processes.", len(status.workers))
+    yield one("restarts_total", "counter", "Times that the job went back to a checkpoint.", status.restarts)
+    yield one(
+        "updated_seconds", "gauge", "When these figures were taken, since 1970.", status.updated_micros / 1e6
+    )
+    checkpoint = status.checkpoint
+    if checkpoint is not None:
+        yield one("checkpoint_number", "counter", "The newest checkpoint.", checkpoint.number)
+        at = checkpoint.completed_micros / 1e6
+        yield one("checkpoint_completed_seconds", "gauge", "When it was published, since 1970.", at)
+        yield one("checkpoint_duration_seconds", "gauge", "How long it took.", checkpoint.duration_ms / 1e3)
+        pause = checkpoint.pause_ms / 1e3
+        yield one("checkpoint_pause_seconds", "gauge", "How long a worker stood still for it.", pause)
+        yield one("checkpoint_written_bytes", "gauge", "What it added.", checkpoint.bytes)
+        yield one("checkpoint_bytes", "gauge", "All that it stands on.", checkpoint.total_bytes)
+    yield by_step("elements_total", "counter", "Elements that came to the step.", lambda s: s.elements)
+    yield by_step("elements_per_second", "gauge", "Elements a second, lately.", lambda s: s.elements_per_s)
+    yield by_step(
+        "watermark_seconds",
+        "gauge",
+        "How far the step's event time has come, since 1970; +Inf at the end.",
+        _watermark,
+    )
+    yield by_step("lag_seconds", "gauge", "The clock less the watermark.", _lag)
+    yield by_step("backlog_bytes", "gauge", "What waits in front of the step.", lambda s: s.backlog_bytes)
+    yield by_step("entries", "gauge", "Things that the step keeps.", lambda s: s.entries)
+
+
+def _watermark(step: StepStatus) -> float | None:
+    mark = step.output_watermark
+    if mark is None:
+        return None
+    return float("inf") if isinstance(mark, str) or mark >= MAX_TIMESTAMP_MICROS else mark / 1e6
+
+
+def _lag(step: StepStatus) -> float | None:
+    return None if step.lag_ms is None or _watermark(step) == float("inf") else step.lag_ms / 1e3
+
+
+def _text(families: Iterable[Family]) -> str:
+    return "".join(line for family in families if family.samples for line in _lines(family))
+
+
+def _lines(family: Family) -> Iterator[str]:
+    yield f"# HELP {family.name} {family.help}\n"
+    yield f"# TYPE {family.name} {family.kind}\n"
+    for labels, value in family.samples:
+        shown = ",".join(f'{name}="{_escaped(text)}"' for name, text in labels.items())
+        yield f"{family.name}{{{shown}}} {_number(value)}\n" if shown else f"{family.name} {_number(value)}\n"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+
+
+def _number(value: float) -> str:
+    if value == float("inf"):
+        return "+Inf"
+    return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else repr(float(value))
+
+
+class MetricsServer:
+    """Answers `GET /metrics` on a port of this machine alone, in threads of its own, until it is closed."""
+
+    def __init__(
+        self, status: Callable[[], JobStatus | None], port: int = 0, host: str = "127.0.0.1"
+    ) -> None:
+        """`status` is asked at each request, in another thread; port 0 takes a free one. OSError if the port is taken."""
+        handler = type("Handler", (_Handler,), {"status": staticmethod(status)})
+        self._server = ThreadingHTTPServer((host, port), handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.1,), name="hornbeam metrics", daemon=True
+        )
+        self._thread.start()
+
+    @property
+    def port(self) -> int:
+        """The port."""
+        return int(self._server.server_address[1])
+
+    def close(self) -> None:
+        """Ends it."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def __enter__(self) -> MetricsServer:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """One request."""
+
+    status: Callable[[], JobStatus | None]
+
+    def do_GET(self) -> None:
+        """The metrics at /metrics; a word on where they are elsewhere."""
+        if self.path.partition("?")[0] not in ("/metrics", "/metrics/"):
+            self._answer(404, "the metrics are at /metrics\n")
+            return
+        try:
+            text = render(self.status())
+        except Exception as error:
+            self._answer(500, f"{type(error).__name__}: {error}\n")
+        else:
+            self._answer(200, text)
+
+    def _answer(self, code: int, text: str) -> None:
+        body = text.encode()
+        self.send_response(code)
+        self.send_header("Content-Type", CONTENT_TYPE if code == 200 else "text/plain; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Requests are not news."""

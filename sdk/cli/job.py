@@ -1,0 +1,320 @@
+"""`hornbeam job list|status|savepoint|stop|drain|cancel|resume|delete|explain DIR [NAME]`: jobs of LogRunner, from outside.
+
+What a running job is told goes through its folder (`hornbeam.runners.log.job_folder`), so any terminal of the machine
+will do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from hornbeam.cli.tables import print_table, size_text
+from hornbeam.error import BeamError
+from hornbeam.options.pipeline_options import PipelineOptions
+from hornbeam.runners.log.job_folder import (
+    ENDED,
+    FINISHED,
+    JobFolder,
+    JobStatus,
+    StepStatus,
+    jobs_in,
+)
+from hornbeam.runners.runner import create_runner
+from hornbeam.storage.checkpoint.inspection import list_store
+from hornbeam.storage.errors import StorageError
+from hornbeam.utils.timestamp import MAX_TIMESTAMP_MICROS
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the program's parser."""
+    parser = subparsers.add_parser("job", help="jobs of LogRunner")
+    commands = parser.add_subparsers(dest="job_command", required=True, metavar="COMMAND")
+    for name, (_, summary) in _COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary)
+        command.add_argument("directory", help="the jobs' --log_dir")
+        if name != "list":
+            command.add_argument("job", help="the job's name")
+        if name != "resume":
+            command.add_argument("--json", action="store_true", help="JSON instead of text")
+        if name in ("savepoint", "stop"):
+            command.add_argument("--name", help="the savepoint's name; else one that says when it was taken")
+        if name in ("savepoint", "stop", "drain", "cancel", "explain"):
+            command.add_argument(
+                "--timeout", type=float, default=60.0, help="seconds to wait for the job's answer"
+            )
+        if name == "status":
+            command.add_argument(
+                "--follow", type=float, metavar="SECONDS", help="again and again, until it ends"
+            )
+        if name == "explain":
+            command.add_argument(
+                "--step", default="", help="only what holds this step back, by its full label"
+            )
+        if name == "delete":
+            command.add_argument("--yes", action="store_true", help="do not ask")
+        if name == "resume":
+            command.add_argument(
+                "--from", dest="restore_from", help="a savepoint's name or a checkpoint's number"
+            )
+            command.add_argument("--num_workers", type=int, help="with so many workers from now on")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Carry out a parsed command; the exit status: 1 for what was refused or has failed."""
+    try:
+        return int(_COMMANDS[args.job_command][0](args) or 0)
+    except BrokenPipeError:
+        raise
+    except (BeamError, StorageError, OSError) as error:
+        print(f"hornbeam job {args.job_command}: {error}", file=sys.stderr)
+        return 1
+
+
+# Looking
+
+
+def _list(args: argparse.Namespace) -> None:
+    jobs = [_summary(folder) for folder in jobs_in(args.directory)]
+    if args.json:
+        print(json.dumps(jobs, indent=1))
+    elif not jobs:
+        print(f"no jobs in {args.directory}")
+    else:
+        rows = [
+            [
+                job["job"],
+                job["state"],
+                job["workers"],
+                _time(job["created_micros"]),
+                job["newest_checkpoint"] if job["newest_checkpoint"] is not None else "-",
+                ", ".join(job["savepoints"]) or "-",
+                f"{job['elements_per_s']:,.0f}",
+                job["restarts"],
+            ]
+            for job in jobs
+        ]
+        print_table(
+            ["JOB", "STATE", "WORKERS", "CREATED", "CHECKPOINT", "SAVEPOINTS", "EVENTS/S", "RESTARTS"], rows
+        )
+
+
+def _summary(folder: JobFolder) -> dict[str, Any]:
+    record, status = folder.record(), folder.status()
+    # A job that has not come to its first checkpoint has no store yet.
+    kept = list_store(folder.checkpoints) if os.listdir(folder.checkpoints) else []
+    state = folder.state()
+    return {
+        "job": folder.job_name,
+        "state": state,
+        "workers": record.num_workers if status is None or not status.workers else len(status.workers),
+        "created_micros": record.created_micros,
+        "newest_checkpoint": max(
+            (int(entry["name"]) for entry in kept if entry["kind"] == "checkpoint"), default=None
+        ),
+        "savepoints": [entry["name"] for entry in kept if entry["kind"] == "savepoint"],
+        "elements_per_s": _rate(status) if state not in ENDED and status is not None else 0.0,
+        "restarts": 0 if status is None else status.restarts,
+        "failure": None if record.failure is None else dict(record.failure),
+    }
+
+
+def _rate(status: JobStatus) -> float:
+    """Elements a second that come in: of the first step that has any."""
+    return max((step.elements_per_s for step in status.steps), default=0.0)
+
+
+def _status(args: argparse.Namespace) -> None:
+    folder = JobFolder(args.directory, args.job)
+    while True:
+        state = folder.state()
+        if args.json:
+            print(json.dumps(_status_fields(folder, state)), flush=True)
+        else:
+            _print_status(folder, state)
+        if args.follow is None or state in ENDED:
+            return
+        time.sleep(args.follow)
+        if not args.json:
+            print()
+
+
+def _status_fields(folder: JobFolder, state: str) -> dict[str, Any]:
+    status = folder.status()
+    live = {} if status is None else attrs.asdict(status)
+    return {**live, **_summary(folder), "state": state}
+
+
+def _print_status(folder: JobFolder, state: str) -> None:
+    record, status = folder.record(), folder.status()
+    lives = state not in ENDED
+    print(f"job         {record.job_name}")
+    print(
+        f"state       {state}"
+        + (f": {status.message}" if status is not None and status.message and lives else "")
+    )
+    if record.failure is not None and state == "FAILED":
+        for name in ("type", "message", "step", "element", "position"):
+            if record.failure.get(name):
+                print(f"  {name:<9} {record.failure[name]}")
+    if state == "KILLED":
+        print("            its process has gone; start the same command again, or: hornbeam job resume")
+    if status is None:
+        return
+    if lives:
+        print(f"process     {status.pid}; workers {', '.join(map(str, status.workers)) or '-'}")
+    print(f"attempts    {record.attempts}; {status.restarts} restarts since the last start")
+    if status.last_failure:
+        print(f"last failure {status.last_failure}")
+    found = status.checkpoint
+    if found is not None:
+        print(
+            f"checkpoint  {found.number} at {_time(found.completed_micros)}: {found.duration_ms:.0f} ms, pause "
+            f"{found.pause_ms:.0f} ms, {size_text(found.bytes)} of {size_text(found.total_bytes)}"
+        )
+    if status.steps:
+        print()
+        titles = ["STEP", "ELEMENTS", "PER S", "WATERMARK", "LAG", "BACKLOG", "KEPT", "HOT KEYS"]
+        print_table(titles, [_step_row(step, lives) for step in status.steps])
+
+
+def _step_row(step: StepStatus, lives: bool) -> list[str]:
+    return [
+        step.label,
+        f"{step.elements:,}",
+        f"{step.elements_per_s:,.0f}" if lives else "-",
+        _watermark(step.output_watermark),
+        "-" if step.lag_ms is None or not lives or _is_end(step.output_watermark) else _duration(step.lag_ms),
+        size_text(step.backlog_bytes),
+        f"{step.entries:,}",
+        ", ".join(f"{key} {share:.0%}" for key, share in step.hot_keys) or "-",
+    ]
+
+
+# Telling
+
+
+def _ask(args: argparse.Namespace, name: str, /, **arguments: Any) -> Mapping[str, Any]:
+    folder = JobFolder(args.directory, args.job)
+    folder.record()  # says if there is no such job
+    return folder.ask(name, args.timeout, **arguments)
+
+
+def _savepoint(args: argparse.Namespace) -> None:
+    answer = _ask(args, args.job_command, name=args.name)
+    text = f"savepoint {answer['savepoint']} (checkpoint {answer['checkpoint']})"
+    if args.job_command == "stop":
+        text = f"stopped with {text}; go on with: hornbeam job resume {args.directory} {args.job}"
+    _say(args, answer, text)
+
+
+def _end(args: argparse.Namespace) -> None:
+    answer = _ask(args, args.job_command)
+    _say(args, answer, f"{args.job} is {answer['state']}")
+
+
+def _explain(args: argparse.Namespace) -> None:
+    answer = _ask(args, "explain", step=args.step)
+    _say(args, answer, answer["text"])
+
+
+def _say(args: argparse.Namespace, answer: Mapping[str, Any], text: str) -> None:
+    print(json.dumps(answer) if args.json else text)
+
+
+# Beginning and ending for good
+
+
+def _resume(args: argparse.Namespace) -> int:
+    """Runs the job in this process, as it was started, until it ends or Ctrl-C cancels it."""
+    folder = JobFolder(args.directory, args.job)
+    record = folder.record()
+    if folder.state() in FINISHED and args.restore_from is None:
+        print(
+            f"{args.job} is {record.state}: it has come to its end. Go back with --from SAVEPOINT, or start it with --fresh."
+        )
+        return 1
+    options = {
+        **record.options,
+        "runner": "LogRunner",
+        "log_dir": folder.log_dir,
+        "job_name": folder.job_name,
+    }
+    options["fresh"] = False
+    options.pop("restore_from", None)
+    options |= {
+        name: value for name in ("restore_from", "num_workers") if (value := getattr(args, name)) is not None
+    }
+    result = create_runner("LogRunner").run(folder.graph(), PipelineOptions.from_dictionary(options))
+    print(f"{args.job} runs; hornbeam job status {args.directory} {args.job} shows it", flush=True)
+    print(f"{args.job} is {result.wait_until_finish()}")
+    return 0
+
+
+def _delete(args: argparse.Namespace) -> int:
+    folder = JobFolder(args.directory, args.job)
+    record = folder.record()
+    if not args.yes:
+        if not sys.stdin.isatty():
+            print("hornbeam job delete: give --yes to delete without being asked", file=sys.stderr)
+            return 2
+        kept = ", ".join(_summary(folder)["savepoints"]) or "none"
+        answer = input(f"Delete {record.job_name} with all checkpoints and savepoints ({kept})? [y/N] ")
+        if answer.strip().lower() not in ("y", "yes"):
+            return 1
+    folder.delete()
+    _say(args, {"deleted": args.job}, f"{args.job} is deleted")
+    return 0
+
+
+_COMMANDS = {
+    "list": (_list, "all jobs of a log directory"),
+    "status": (_status, "how a job does, step by step"),
+    "savepoint": (_savepoint, "keep the job's state by name, and go on"),
+    "stop": (_savepoint, "take a savepoint, then end; resume goes on from there"),
+    "drain": (_end, "end the sources, give out what is kept, and finish"),
+    "cancel": (_end, "end at once; what was not committed is not given out"),
+    "resume": (_resume, "run a job again from its newest checkpoint, or another one"),
+    "delete": (_delete, "remove a job that does not run, with all its checkpoints and savepoints"),
+    "explain": (_explain, "what holds event time back"),
+}
+
+
+def _time(micros: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(micros / 1e6))
+
+
+def _watermark(mark: int | str | None) -> str:
+    if mark is None:
+        return "none yet"
+    if _is_end(mark):
+        return "end"
+    assert isinstance(mark, int)
+    try:
+        return datetime.datetime.fromtimestamp(mark / 1e6, datetime.UTC).isoformat(" ", "milliseconds")[:-6]
+    except (OverflowError, ValueError, OSError):
+        return f"{mark / 1e6:.0f} s"
+
+
+def _is_end(mark: int | str | None) -> bool:
+    """Whether the watermark is at the end of time, or as good as there."""
+    return isinstance(mark, str) or (mark is not None and mark >= MAX_TIMESTAMP_MICROS)
+
+
+def _duration(milliseconds: int) -> str:
+    if abs(milliseconds) < 10_000:
+        return f"{milliseconds} ms"
+    seconds = milliseconds / 1000
+    for unit, size in (("days", 86_400), ("h", 3600), ("min", 60)):
+        if abs(seconds) >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s"

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import textwrap
+import urllib.error
+import urllib.request
+
+import pytest
+
+from hornbeam.runners.log.job_folder import CheckpointStatus, JobStatus, StepStatus
+from hornbeam.runners.log.prometheus import CONTENT_TYPE, MetricsServer, render
+
+STATUS = JobStatus(
+    job_name="daily",
+    state="RUNNING",
+    pid=7,
+    workers=(8, 9),
+    updated_micros=1_700_000_000_250_000,
+    restarts=3,
+    checkpoint=CheckpointStatus(
+        number=12,
+        completed_micros=1_700_000_000_000_000,
+        duration_ms=20.5,
+        bytes=1000,
+        total_bytes=5000,
+        pause_ms=2,
+    ),
+    steps=(
+        StepStatus(
+            label="Read",
+            elements=10,
+            elements_per_s=2.5,
+            output_watermark=1_500_000,
+            lag_ms=1500,
+            backlog_bytes=7,
+        ),
+        StepStatus(label='a "b"\\c\nd', output_watermark="end", entries=4),
+        StepStatus(label="None yet"),
+    ),
+)
+
+
+def test_a_status_as_text() -> None:
+    text = render(STATUS)
+    assert [line for line in text.splitlines() if not line.startswith("#")] == textwrap.dedent(
+        r"""
+        hornbeam_up{job_name="daily"} 1
+        hornbeam_job_state{job_name="daily",state="RUNNING"} 1
+        hornbeam_workers{job_name="daily"} 2
+        hornbeam_restarts_total{job_name="daily"} 3
+        hornbeam_updated_seconds{job_name="daily"} 1700000000.25
+        hornbeam_checkpoint_number{job_name="daily"} 12
+        hornbeam_checkpoint_completed_seconds{job_name="daily"} 1700000000
+        hornbeam_checkpoint_duration_seconds{job_name="daily"} 0.0205
+        hornbeam_checkpoint_pause_seconds{job_name="daily"} 0.002
+        hornbeam_checkpoint_written_bytes{job_name="daily"} 1000
+        hornbeam_checkpoint_bytes{job_name="daily"} 5000
+        hornbeam_step_elements_total{job_name="daily",step="Read"} 10
+        hornbeam_step_elements_total{job_name="daily",step="a \"b\"\\c\nd"} 0
+        hornbeam_step_elements_total{job_name="daily",step="None yet"} 0
+        hornbeam_step_elements_per_second{job_name="daily",step="Read"} 2.5
+        hornbeam_step_elements_per_second{job_name="daily",step="a \"b\"\\c\nd"} 0
+        hornbeam_step_elements_per_second{job_name="daily",step="None yet"} 0
+        hornbeam_step_watermark_seconds{job_name="daily",step="Read"} 1.5
+        hornbeam_step_watermark_seconds{job_name="daily",step="a \"b\"\\c\nd"} +Inf
+        hornbeam_step_lag_seconds{job_name="daily",step="Read"} 1.5
+        hornbeam_step_backlog_bytes{job_name="daily",step="Read"} 7
+        hornbeam_step_backlog_bytes{job_name="daily",step="a \"b\"\\c\nd"} 0
+        hornbeam_step_backlog_bytes{job_name="daily",step="None yet"} 0
+        hornbeam_step_entries{job_name="daily",step="Read"} 0
+        hornbeam_step_entries{job_name="daily",step="a \"b\"\\c\nd"} 4
+        hornbeam_step_entries{job_name="daily",step="None yet"} 0
+        """
+    ).strip().splitlines()  # fmt: skip
+    names = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")]
+    assert len(names) == len(set(names)) and text.count("# HELP") == len(names)
+
+
+def test_before_there_is_a_status() -> None:
+    assert render(None).splitlines()[-1] == "hornbeam_up 0"
+
+
+def get(port: int, path: str) -> tuple[str, str]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+        return answer.headers["Content-Type"], answer.read().decode()
+
+
+def test_the_server_answers_with_the_status_as_it_is() -> None:
+    statuses = [STATUS, None]
+    with MetricsServer(lambda: statuses.pop(0)) as server:
+        assert get(server.port, "/metrics") == (CONTENT_TYPE, render(STATUS))
+        assert get(server.port, "/metrics?x") == (CONTENT_TYPE, render(None))
+        for path, code, said in (
+            ("/", 404, b"the metrics are at /metrics"),
+            ("/metrics", 500, b"IndexError: pop"),
+        ):
+            with pytest.raises(urllib.error.HTTPError) as raised:
+                get(server.port, path)
+            assert raised.value.code == code and said in raised.value.read()
+        with pytest.raises(OSError):
+            MetricsServer(lambda: None, server.port)
