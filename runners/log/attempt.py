@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import wait as wait_for
 from typing import Any
@@ -97,6 +98,7 @@ class Attempt:
         bundle_timeout_seconds: float,
         metadata: Mapping[str, Any],
         tick: Callable[[Attempt], None],
+        pauses_ms: deque[float],
     ) -> None:
         """`tick` is called many times a second: it takes commands and writes the status."""
         self._begins = begins
@@ -107,6 +109,7 @@ class Attempt:
         self._bundle_timeout = bundle_timeout_seconds
         self._metadata = metadata
         self._tick = tick
+        self._pauses_ms = pauses_ms
         self.workers: list[WorkerProcess] = []
         self.outcome: Outcome | None = None
         self.checkpoint: CheckpointStatus | None = None
@@ -157,7 +160,7 @@ class Attempt:
     def _turn(self) -> None:
         by_connection = {worker.channel.connection: worker for worker in self.workers}
         seconds = _TICK_SECONDS
-        if self._current is None and self._are_ready():
+        if self._current is None and self.are_ready():
             seconds = min(seconds, max(0.0, self._next_checkpoint - time.monotonic()))
         for connection in wait_for(list(by_connection), seconds):
             self._receive(by_connection[connection])
@@ -208,7 +211,8 @@ class Attempt:
                 except (EOFError, OSError):
                     del left[connection]
 
-    def _are_ready(self) -> bool:
+    def are_ready(self) -> bool:
+        """Whether all workers are restored and at work."""
         return len(self.workers) == len(self._begins) and all(worker.is_ready for worker in self.workers)
 
     def _send(self, message: Any) -> None:
@@ -272,7 +276,7 @@ class Attempt:
     # What is due
 
     def _move_on(self) -> None:
-        if not self._are_ready():
+        if not self.are_ready():
             return
         if self._rescales:
             self._begin_rescaling()
@@ -330,6 +334,7 @@ class Attempt:
                 time.sleep(_DISK_FULL_SECONDS)
         self._current = None
         self.has_published = True
+        self._pauses_ms.extend(report.pause_ms for report in current.reports.values())
         OS_FILES.fault("coordinator.published")
         seconds = time.perf_counter() - current.began
         self.checkpoint = CheckpointStatus(

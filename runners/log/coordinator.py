@@ -11,6 +11,7 @@ import logging
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -101,6 +102,7 @@ class Coordinator:
         self._next_status = self._next_commands = 0.0
         self._counts: dict[str, tuple[float, int]] = {}
         self._metrics = MetricsRegistry()
+        self._pauses_ms: deque[float] = deque(maxlen=1000)
         self._merging: threading.Thread | None = None
         self._mutex = threading.RLock()
         self.requests: list[tuple[str, Any]] = []
@@ -110,6 +112,15 @@ class Coordinator:
     def metrics(self) -> MetricsRegistry:
         """The metrics of the job, as of the last message of each worker."""
         return self._metrics
+
+    def pauses_ms(self) -> list[float]:
+        """How long each worker stood still for each of the newest checkpoints."""
+        return list(self._pauses_ms)
+
+    def is_processing(self, after_attempt: int) -> bool:
+        """Whether all workers of a later attempt are restored and at work."""
+        attempt = self._attempt
+        return attempt is not None and self.record.attempts > after_attempt and attempt.are_ready()
 
     def request(self, name: str, value: Any = None) -> None:
         """Has the coordinator do something (`cancel`, `drain`, `explain`) in its own thread, soon."""
@@ -239,6 +250,7 @@ class Coordinator:
             self._settings.bundle_timeout_ms / 1000,
             {"workers": workers, "attempt": self.record.attempts},
             self._tick,
+            self._pauses_ms,
         )
         if rescaling:
             attempt.stop_for_rescaling()

@@ -205,6 +205,14 @@ class LogResult(PipelineResult):
             self._coordinator.request("drain")
         return self.wait_until_finish()
 
+    def pauses_ms(self) -> list[float]:
+        """How long each worker processed nothing for each of the newest checkpoints, in milliseconds."""
+        return [] if self._coordinator is None else self._coordinator.pauses_ms()
+
+    def is_processing(self, after_attempt: int) -> bool:
+        """Whether all workers of an attempt after that one are restored and at work."""
+        return self._coordinator is not None and self._coordinator.is_processing(after_attempt)
+
     def metrics(self) -> MetricResults:
         """What the steps have counted, as workers last told."""
         if self._coordinator is None:
