@@ -117,7 +117,7 @@ class Attempt:
         self.has_published = False
         self.restore_ms = 0.0
         self._current: _Checkpoint | None = None
-        self._rescales = False
+        self._moves = False
         self._is_restarting = False
         self._wanted: list[tuple[bool, bool, list[Callable[[Manifest], None]]]] = []
         self._next_checkpoint = 0.0
@@ -278,8 +278,8 @@ class Attempt:
     def _move_on(self) -> None:
         if not self.are_ready():
             return
-        if self._rescales:
-            self._begin_rescaling()
+        if self._moves:
+            self._begin_moving()
         self._look_for_quiet()
         self._look_for_explanations()
         current = self._current
@@ -391,15 +391,15 @@ class Attempt:
         self._polls = {}
         self._send(Poll(self._poll_number))
 
-    def stop_for_rescaling(self) -> None:
-        """Has the attempt end with a checkpoint that any number of workers can begin from."""
-        self._rescales = True
+    def stop_for_moving(self) -> None:
+        """Has the attempt end with a checkpoint that can be moved to other workers or a changed pipeline."""
+        self._moves = True
 
-    def _begin_rescaling(self) -> None:
-        self._rescales = False
+    def _begin_moving(self) -> None:
+        self._moves = False
         self.quiesce(
             lambda: self.want_checkpoint(
-                lambda _: self.end(Outcome(RESTART, "another number of workers")),
+                lambda _: self.end(Outcome(RESTART, "the state moves")),
                 is_quiesced=True,
                 freeze=True,
             )

@@ -37,7 +37,8 @@ from hornbeam.runners.log.committing import Committer
 from hornbeam.runners.log.exchange import remove_exchanges
 from hornbeam.runners.log.job_folder import JobFolder, JobRecord, JobStatus
 from hornbeam.runners.log.messages import Begin
-from hornbeam.runners.log.rescaling import rescale
+from hornbeam.runners.log.moving import Relabelling, move
+from hornbeam.runners.log.plans import plan_signature
 from hornbeam.runners.log.state_names import STORE_GROUPS
 from hornbeam.runners.log.step_status import joined
 from hornbeam.storage.checkpoint import CheckpointStore, Manifest, StoreOptions
@@ -86,6 +87,7 @@ class Coordinator:
         graph: Graph,
         settings: JobSettings,
         sinks: dict[str, Any],
+        relabelling: Relabelling,
     ) -> None:
         self.folder = folder
         self.record = record
@@ -93,6 +95,7 @@ class Coordinator:
         self._lock = lock
         self._graph = graph
         self._settings = settings
+        self._relabelling = relabelling
         self._committer = Committer(sinks)
         self._attempt: Attempt | None = None
         self._commands = Commands(self)
@@ -223,37 +226,36 @@ class Coordinator:
     # An attempt
 
     def _one_attempt(self) -> Outcome:
-        origin, workers = self._origin()
-        rescaling = origin is not None and origin.metadata["workers"] != workers
-        if rescaling:
-            assert origin is not None
-            if origin.metadata["quiesced"]:
-                self._commit_again(origin)
-                origin = rescale(self.store, origin, workers, self._graph)
-                rescaling = False
-            else:
-                workers = origin.metadata["workers"]
-        if origin is not None and not rescaling:
-            self._commit_again(origin)
-        elif origin is None:
+        origin = self._origin()
+        workers, graph, moves = self._settings.num_workers, self._graph, False
+        if origin is None:
             self._committer.recover([])
+        else:
+            self._commit_again(origin)
+            moves = self._has_to_move(origin)
+        if origin is not None and moves and origin.metadata["quiesced"]:
+            origin, moves = self._move(origin), False
+        elif origin is not None and moves:
+            workers, graph = origin.metadata["workers"], self._old_graph(origin)
+        if not moves:
+            self.folder.write_graph(graph)
         self.record = attrs.evolve(
             self.record, attempts=self.record.attempts + 1, num_workers=workers, state=states.RUNNING
         )
         self.folder.write_record(self.record)
         self._attempt = attempt = Attempt(
-            [self._begin(number, workers, origin) for number in range(workers)],
+            [self._begin(number, workers, origin, graph) for number in range(workers)],
             self.store,
             self._committer,
             self._settings.checkpoint_interval_ms / 1000,
             self._settings.worker_timeout_ms / 1000,
             self._settings.bundle_timeout_ms / 1000,
-            {"workers": workers, "attempt": self.record.attempts},
+            {"workers": workers, "attempt": self.record.attempts, "plan": plan_signature(graph)},
             self._tick,
             self._pauses_ms,
         )
-        if rescaling:
-            attempt.stop_for_rescaling()
+        if moves:
+            attempt.stop_for_moving()
         attempt.is_draining = self._commands.is_draining
         try:
             return attempt.run()
@@ -262,13 +264,38 @@ class Coordinator:
             self._commands.attempt_ended()
             remove_exchanges(self.folder.exchange)
 
-    def _origin(self) -> tuple[Manifest | None, int]:
-        """The checkpoint to begin from, and with how many workers."""
+    def _origin(self) -> Manifest | None:
+        """The checkpoint to begin from."""
         wanted = self.record.restore_from
         if wanted is not None or self.store.checkpoints():
             with self.store.restore(wanted) as snapshot:
-                return snapshot.manifest, self._settings.num_workers
-        return None, self._settings.num_workers
+                return snapshot.manifest
+        return None
+
+    def _has_to_move(self, origin: Manifest) -> bool:
+        """Whether the checkpoint is for other workers, or another pipeline."""
+        metadata = origin.metadata
+        return (
+            metadata["workers"] != self._settings.num_workers
+            or metadata["plan"] != plan_signature(self._graph)
+            or not self._relabelling.is_nothing
+        )
+
+    def _old_graph(self, origin: Manifest) -> Graph:
+        """The pipeline that the checkpoint is of: it runs once more, to let what is under way arrive."""
+        same = origin.metadata["plan"] == plan_signature(self._graph) and self._relabelling.is_nothing
+        return self._graph if same else self.folder.graph()
+
+    def _move(self, origin: Manifest) -> Manifest:
+        workers, plan = self._settings.num_workers, plan_signature(self._graph)
+        relabelling = self._relabelling
+        if origin.metadata["plan"] == plan:
+            relabelling = attrs.evolve(relabelling, labels={})  # labels are a part of plans: it was done before
+        moved = move(
+            self.store, origin, workers, self._graph, relabelling, {"workers": workers, "plan": plan}
+        )
+        self._relabelling = Relabelling()
+        return moved
 
     def _commit_again(self, origin: Manifest) -> None:
         """What sinks had prepared for that checkpoint, in case that it was not committed."""
@@ -277,11 +304,11 @@ class Coordinator:
         self._committer.commit_now(origin.checkpoint, tokens)
         self._committer.recover(tokens)
 
-    def _begin(self, number: int, workers: int, origin: Manifest | None) -> Begin:
+    def _begin(self, number: int, workers: int, origin: Manifest | None, graph: Graph) -> Begin:
         settings = self._settings
         return Begin(
             job_name=self.folder.job_name,
-            graph=self._graph,
+            graph=graph,
             worker=number,
             workers=workers,
             exchange=exchange_folder(self.folder.exchange, self.record.attempts),

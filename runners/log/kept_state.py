@@ -134,9 +134,10 @@ def _coder_value(graph: Graph, id_: str) -> Any:
     coder = graph.coders[id_]
     # Of a coder in Python the class counts: its pickle may differ from run to run.
     payload = coder.spec.get("type") or coder.payload
+    spec = {name: value for name, value in coder.spec.items() if name != "step"}  # for messages only
     return (
         coder.urn,
-        str(dict(coder.spec)),
+        str(spec),
         payload,
         tuple(_coder_value(graph, part) for part in coder.components),
     )

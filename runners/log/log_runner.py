@@ -25,9 +25,12 @@ from hornbeam.runners.log import job_folder as states
 from hornbeam.runners.log.coordinator import Coordinator, JobSettings
 from hornbeam.runners.log.fork_server import server
 from hornbeam.runners.log.job_folder import JobFolder, JobRecord
+from hornbeam.runners.log.moving import Relabelling
 from hornbeam.runners.log.plans import has_test_stream
 from hornbeam.runners.log.sinks import sinks_of
+from hornbeam.runners.log.update_check import check_update, parse_mapping
 from hornbeam.runners.runner import PipelineResult, PipelineRunner, PipelineState
+from hornbeam.storage.checkpoint import StoreReader
 from hornbeam.storage.files import Lock
 
 _log = logging.getLogger(__name__)
@@ -80,7 +83,7 @@ class LogRunner(PipelineRunner):
         """What runs the job; None for one that has come to its end."""
         log_options = options.view_as(LogOptions)
         record = folder.record() if folder.exists() and not log_options.fresh else None
-        if record is not None and record.state in states.FINISHED:
+        if record is not None and record.state in states.FINISHED and log_options.restore_from is None:
             _log.warning(
                 "Job %r has ended (%s); nothing is to be done. Start it over with --fresh.",
                 record.job_name,
@@ -104,11 +107,29 @@ class LogRunner(PipelineRunner):
             if wanted.isdigit()
             else wanted,
         )
-        folder.write_graph(graph)
+        relabelling, sinks = Relabelling(), sinks_of(graph)
+        if record.starts > 1 and StoreReader(folder.checkpoints).checkpoints():
+            old = folder.graph()
+            relabelling = _relabelling(old, graph, log_options, folder.job_name)
+            # What an older pipeline's sinks have prepared is committed by them, whatever they are called now.
+            sinks = {**sinks_of(old), **sinks}
+        else:
+            folder.write_graph(graph)
         folder.write_record(record)
-        coordinator = Coordinator(folder, lock, record, graph, settings, sinks_of(graph))
+        coordinator = Coordinator(folder, lock, record, graph, settings, sinks, relabelling)
         coordinator.announce()
         return coordinator
+
+
+def _relabelling(old: Graph, new: Graph, options: LogOptions, job_name: str) -> Relabelling:
+    """What becomes of the state that an older pipeline of the job left. UpdateRefusedError if something would be lost."""
+    mapping = parse_mapping(options.map_transforms) if options.map_transforms else {}
+    check = check_update(old, new, mapping)
+    check.check(options.allow_lost_state)
+    relabelling = Relabelling.of(check)
+    if not relabelling.is_nothing:
+        _log.warning("Job %r goes on with a changed pipeline:\n%s", job_name, check)
+    return relabelling
 
 
 def _folder(options: PipelineOptions) -> JobFolder:

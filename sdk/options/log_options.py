@@ -39,6 +39,17 @@ class LogOptions(PipelineOptions):
             help="Begin from this checkpoint (a number) or savepoint (a name), not from the newest checkpoint.",
         )
         parser.add_argument(
+            "--map_transforms",
+            default=None,
+            help="For a changed pipeline: OLD=NEW,OLD=NEW, labels of steps that have another one now.",
+        )
+        parser.add_argument(
+            "--allow_lost_state",
+            default=False,
+            action="store_true",
+            help="Go on with a changed pipeline although some of what the old one keeps would be lost.",
+        )
+        parser.add_argument(
             "--fresh",
             default=False,
             action="store_true",

@@ -14,7 +14,7 @@ from log_runner import campaign_jobs
 from log_runner.staged_files import committed
 
 import hornbeam as beam
-from hornbeam.error import DataError, RunnerError
+from hornbeam.error import DataError, PipelineError, RunnerError
 from hornbeam.options.pipeline_options import PipelineOptions
 from hornbeam.runners.log.job_folder import JobFolder, jobs_in
 from hornbeam.storage import files
@@ -238,3 +238,39 @@ def test_metrics_count_what_counted(tmp_path: Path) -> None:
     for step in job.folder.status().steps:
         elements[step.label] = step.elements
     assert elements  # of the last attempt only: see `restarts`
+
+
+def _changed(path: Path, steps: dict[str, Any], *flags: str) -> Any:
+    """The stateful pipeline with the step that counts under another label, and steps before it."""
+    options = ["--runner=LogRunner", "--job_name=changed", f"--log_dir={path}", "--checkpoint_interval_ms=40", *flags]
+    pipeline = beam.Pipeline(options=PipelineOptions(options))
+    rows = (
+        pipeline
+        | "partitions" >> beam.Create([0, 1, 2], reshuffle=False)
+        | "read" >> beam.ParDo(campaign_jobs.reading(200, 0.002))
+    )
+    rows | "seen" >> beam.ParDo(campaign_jobs.WriteStaged(f"{path}/seen"))
+    for label, step in steps.items():
+        rows = rows | label >> step
+    rows | "result" >> beam.ParDo(campaign_jobs.WriteStaged(f"{path}/result"))
+    return pipeline.run()
+
+
+@pytest.mark.parametrize("ends", ["stop", "cancel"])
+def test_a_changed_pipeline_goes_on_with_the_state_of_the_old_one(ends: str, tmp_path: Path) -> None:
+    job = Job("stateful", tmp_path, size=200)
+    job.folder = JobFolder(tmp_path, "changed")
+    result = _changed(tmp_path, {"number": beam.ParDo(campaign_jobs.Numbered())}, "--num_workers=2")
+    job.await_progress(100)
+    if ends == "stop":
+        job.folder.ask("stop", name="before")
+        result.wait_until_finish(30_000)
+    else:
+        result.cancel()
+    changed = {"more": beam.Filter(lambda pair: True), "count": beam.ParDo(campaign_jobs.Numbered())}
+    with pytest.raises(PipelineError, match=r"(?s)number.*LOST.*--map_transforms='number=count'"):
+        _changed(tmp_path, changed, "--num_workers=3")
+    assert not job.folder.is_running()
+    result = _changed(tmp_path, changed, "--num_workers=3", "--map_transforms=number=count")
+    assert result.wait_until_finish(60_000) == "DONE"
+    campaign_jobs.check("stateful", job.path, job.size)
