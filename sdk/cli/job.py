@@ -243,8 +243,9 @@ def _resume(args: argparse.Namespace) -> int:
             f"{args.job} is {record.state}: it has come to its end. Go back with --from SAVEPOINT, or start it with --fresh."
         )
         return 1
+    given = {name: value for name, value in record.options.items() if value is not None}
     options = {
-        **record.options,
+        **given,
         "runner": "LogRunner",
         "log_dir": folder.log_dir,
         "job_name": folder.job_name,
