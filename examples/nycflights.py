@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -40,9 +41,14 @@ class ReadTable(beam.PTransform):
 
 def header(path: str) -> list[str]:
     """The column names in the first line of a file, gzipped or not."""
+    return list(next(table(path)))
+
+
+def table(path: str) -> Iterator[Row]:
+    """The rows of a CSV file with a header, gzipped or not, without a pipeline."""
     opened = gzip.open(path, "rt", encoding="utf-8") if path.endswith(".gz") else open(path, encoding="utf-8")
     with opened as file:
-        return next(csv.reader(file))
+        yield from csv.DictReader(file)
 
 
 def departed(row: Row) -> bool:
