@@ -1,4 +1,4 @@
-"""Reading back what an example has written, to show it and to test it; appending what streams give. No example of its own."""
+"""Reading back what an example has written, to show it and to test it; appending lines of streams. No example of its own."""
 
 from __future__ import annotations
 
