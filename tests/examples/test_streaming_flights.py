@@ -1,4 +1,4 @@
-"""The streaming flights example against which panes there are, what is dropped, what it comes to."""
+"""The streaming flights example against the same rules in plain Python: the panes, what is dropped, what it comes to."""
 
 from __future__ import annotations
 
