@@ -30,6 +30,10 @@ class LineTooLongError(DataError, ValueError):
     """A line is longer than was allowed, or a file has no lines."""
 
 
+#: How many files the text of a Tail names.
+_FILES_SHOWN = 3
+
+
 @attrs.frozen
 class TailedFile:
     """How far a file has been read."""
@@ -51,13 +55,19 @@ class TailedFile:
         return attrs.evolve(self, latest_micros=micros)
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Tail:
     """The files of a pattern, by what they are known by. The restriction of a tail."""
 
     files: Mapping[str, TailedFile] = attrs.field(factory=dict)
     has_looked: bool = False
     is_over: bool = False
+
+    def __repr__(self) -> str:
+        shown = [f"{file.path!r} to byte {file.offset}" for file in [*self.files.values()][:_FILES_SHOWN]]
+        if len(self.files) > _FILES_SHOWN:
+            shown.append(f"{len(self.files) - _FILES_SHOWN} more")
+        return f"Tail({', '.join(shown) or 'no file'}{', over' if self.is_over else ''})"
 
     def with_file(self, identity: str, file: TailedFile) -> Tail:
         """The same with one file read further."""

@@ -46,6 +46,8 @@ class StepExplanation:
     output_watermark: int
     elements: int
     entries: int
+    #: The input watermark at which the head next gives out something that it keeps; END_OF_TIME + 1 if none is awaited.
+    due_watermark: int
     #: What holds its own output back beyond its input.
     own: tuple[Cause, ...]
     #: The stages that it reads from, by their heads' labels, with their watermarks; the earliest first.
@@ -75,9 +77,12 @@ class Explanation:
         return tuple(sorted(found, key=lambda cause: cause.micros))
 
     def of(self, label: str) -> StepExplanation:
-        """The stage that a step belongs to. KeyError for a label that nobody has."""
+        """The stage that a step belongs to; of a composite, that of its last step. KeyError for a label that nobody has."""
         for stage in self.stages:
             if label in stage.steps:
+                return stage
+        for stage in reversed(self.stages):
+            if any(step.startswith(f"{label}/") for step in stage.steps):
                 return stage
         known = ", ".join(repr(step) for stage in self.stages for step in stage.steps)
         raise KeyError(f"no step is called {label!r}; there are {known}")
@@ -114,6 +119,8 @@ def _stage_lines(stage: StepExplanation) -> list[str]:
     ]
     if len(stage.steps) > 1:
         lines.append(f"  with it run: {', '.join(stage.steps[1:])}")
+    if stage.upstream and stage.entries and stage.input_watermark < stage.due_watermark <= END_OF_TIME:
+        lines.append(f"  what it keeps is next due at {time_text(stage.due_watermark)}")
     lines.extend(f"  held by {cause.reason} at {time_text(cause.micros)}" for cause in stage.own)
     for label, micros in stage.upstream:
         if micros <= stage.input_watermark < END_OF_TIME:
@@ -136,6 +143,7 @@ def _explain(stage: StreamStage, stages: Mapping[str, StreamStage]) -> StepExpla
         stage.output_watermark,
         stage.elements,
         stage.entries(),
+        END_OF_TIME + 1 if stage.head is None else stage.head.next_watermark(),
         (*_waiting(stage, stages), *_held(stage)),
         tuple(upstream),
     )

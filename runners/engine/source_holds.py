@@ -14,13 +14,16 @@ from typing import Any, Generic, TypeVar
 from hornbeam.runners.engine.clock import NEVER
 from hornbeam.runners.engine.timer_queue import TimerQueue
 from hornbeam.transforms.bounded_window import seconds_text
-from hornbeam.utils.timestamp import MAX_TIMESTAMP_MICROS, MIN_TIMESTAMP_MICROS, micros_of
+from hornbeam.utils.timestamp import MAX_TIMESTAMP_MICROS, MIN_TIMESTAMP_MICROS, micros_of, timestamp_at
 
 NameT = TypeVar("NameT", bound=Hashable)
 
 #: While a part is idle its hold moves with the clock; how often the run is woken to see it, at least and at most.
 _IDLE_TICK_MICROS_MIN = 100_000
 _IDLE_TICK_MICROS_MAX = 1_000_000
+
+#: From here on (2001) a time is shown to people as a date.
+_OUR_DAYS_MICROS = 1_000_000_000_000_000
 
 
 class SourceHolds(Generic[NameT]):
@@ -119,11 +122,13 @@ class SourceHolds(Generic[NameT]):
 
 
 def hold_text(micros: int) -> str:
-    """A watermark or a time for people: seconds, or which end of time."""
+    """A watermark or a time for people: seconds, a date if it is of our days, or which end of time."""
     if micros <= MIN_TIMESTAMP_MICROS:
         return "at the beginning of time"
     if micros >= MAX_TIMESTAMP_MICROS:
         return "at the end of time"
+    if micros >= _OUR_DAYS_MICROS:
+        return timestamp_at(micros).to_utc_datetime().isoformat(timespec="milliseconds")
     return seconds_text(micros)
 
 

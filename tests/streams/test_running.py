@@ -265,10 +265,18 @@ def test_a_waiting_stream_turns_only_when_something_is_due(seen, monkeypatch):
 # What it says
 
 
+class Grouped(beam.PTransform):
+    """Pairs, grouped and told."""
+
+    def expand(self, pairs: beam.PCollection[Any]) -> beam.PCollection[Any]:
+        return pairs | "Pass" >> beam.Map(lambda pair: pair) | "Group" >> beam.GroupByKey()
+
+
 def test_explain_names_the_source_that_holds_a_window_back(seen):
     p = beam.Pipeline()
     pairs = ticks(p, burst=10, pause=3600) | beam.Map(lambda n: ("k", n)) | beam.WindowInto(FixedWindows(60))
     pairs | "Group" >> beam.GroupByKey() | beam.Map(see, seen)
+    pairs | "Composite" >> Grouped()
     result = p.run()
     until(lambda: result.explain("Group").of("Group").elements == 10)
     explanation = result.explain("Group")
@@ -277,6 +285,8 @@ def test_explain_names_the_source_that_holds_a_window_back(seen):
     assert "OffsetRange(start=10" in cause.reason and "deferred until" in cause.reason
     text = str(explanation)
     assert "waits for 'Ticks', which has come to 1970-01-01T00:00:09" in text
+    assert "what it keeps is next due at 1970-01-01T00:01:00" in text
+    assert result.explain("Composite").of("Composite").label == "Composite/Group"
     with pytest.raises(KeyError, match="no step is called 'Nobody'; there are"):
         result.explain("Nobody")
     result.cancel()
