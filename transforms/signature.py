@@ -142,12 +142,18 @@ class MethodSignature:
         if left and not (has_var_args and self.unpacked):
             raise TypeError(
                 f"{self.name} takes {self._room()} after the element; {len(args)} positional "
-                f"{'was' if len(args) == 1 else 'were'} given."
+                f"{'was' if len(args) == 1 else 'were'} given.{self._advice()}"
             )
         positional.extend(left)
         if named and not has_var_kwargs:
-            raise TypeError(f"{self.name} has no parameter called {', '.join(map(repr, named))}.")
+            names = ", ".join(map(repr, named))
+            raise TypeError(f"{self.name} has no parameter called {names}.{self._advice()}")
         return BoundCall(tuple(positional), {**keywords, **named})
+
+    def _advice(self) -> str:
+        if not self.unpacked:
+            return ""
+        return " Parameters without a default take the parts of the element; give the others one, such as None."
 
     def _room(self) -> str:
         room = len(self.of_kind("argument"))

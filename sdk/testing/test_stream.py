@@ -10,6 +10,7 @@ import attrs
 from hornbeam.coders import Coder, FastPrimitivesCoder
 from hornbeam.graph import urns
 from hornbeam.pvalue import PBegin, PCollection, PValue
+from hornbeam.transforms.bounded_window import seconds_text
 from hornbeam.transforms.ptransform import GraphParts, PTransform, StepContext
 from hornbeam.transforms.window import GlobalWindows, TimestampedValue
 from hornbeam.transforms.windowing import Windowing
@@ -150,6 +151,10 @@ class TestStream(PTransform[Any, Any]):
         """Then so much processing time passes."""
         return self._add(ProcessingTimeEvent(Duration.of(advance_by)))
 
+    def __repr__(self) -> str:
+        """The calls that make it, so that a failing example can be read and pasted."""
+        return "TestStream()" + "".join(map(_call_text, self._events))
+
     def expand(self, pbegin: Any) -> Any:
         """One unbounded pcollection, or a dict of them by tag."""
         if not isinstance(pbegin, PBegin):
@@ -208,3 +213,28 @@ def _timestamped(element: Any, default: Timestamp) -> TimestampedValue[Any]:
     if isinstance(element, WindowedValue):
         return TimestampedValue(element.value, element.timestamp)
     return TimestampedValue(element, default)
+
+
+def _time_text(micros: int) -> str:
+    """A timestamp as code."""
+    if micros == MIN_TIMESTAMP.micros:
+        return "MIN_TIMESTAMP"
+    return "MAX_TIMESTAMP" if micros == MAX_TIMESTAMP.micros else seconds_text(micros)
+
+
+def _call_text(event: Event) -> str:
+    """The call that adds an event."""
+    tag = getattr(event, "tag", None)
+    tagged = "" if tag is None else f", tag={tag!r}"
+    if isinstance(event, ElementEvent):
+        values = ", ".join(
+            f"TimestampedValue({one.value!r}, {_time_text(one.timestamp_micros)})"
+            for one in event.timestamped_values
+        )
+        return f".add_elements([{values}]{tagged})"
+    if isinstance(event, WatermarkEvent):
+        if event.new_watermark == MAX_TIMESTAMP:
+            return f".advance_watermark_to_infinity({tagged.removeprefix(', ')})"
+        return f".advance_watermark_to({_time_text(event.new_watermark.micros)}{tagged})"
+    assert isinstance(event, ProcessingTimeEvent)
+    return f".advance_processing_time({seconds_text(event.advance_by.micros)})"

@@ -100,6 +100,14 @@ def test_a_wrapped_function_is_a_dofn_of_its_own(kind, fn, element, outputs):
         (lambda: beam.Map(lambda x, y: x), "needs a value for its parameter 'y'"),
         (lambda: beam.Map(lambda x: x, 1), "takes no arguments after the element; 1 positional was given"),
         (lambda: beam.Map(lambda x: x, y=1), "has no parameter called 'y'"),
+        (
+            lambda: beam.MapTuple(lambda x, y: x, y=1),
+            "no parameter called 'y'. Parameters without a default take",
+        ),
+        (
+            lambda: beam.MapTuple(lambda x, y: x, 1),
+            "1 positional was given. Parameters without a default take",
+        ),
         (lambda: beam.FlatMapTuple(lambda k, v: k, 3), "takes no arguments"),
         (lambda: beam.Map(lambda: 1), "takes no element"),
     ],

@@ -34,6 +34,20 @@ def test_events_in_order():
     ]
 
 
+def test_its_text_is_the_code_that_makes_it():
+    stream = (
+        TestStream()
+        .add_elements([TimestampedValue(("a", 1), 1.5), TimestampedValue("b", MIN_TIMESTAMP)], tag="x")
+        .advance_watermark_to(60, tag="x")
+        .advance_processing_time(2)
+        .advance_watermark_to_infinity(tag="x")
+        .add_elements(["c"])
+    )
+    assert repr(stream).startswith("TestStream().add_elements([TimestampedValue(('a', 1), 1.5), ")
+    assert eval(repr(stream)).events == stream.events
+    assert repr(TestStream()) == "TestStream()"
+
+
 def test_events_are_values():
     assert WatermarkEvent(5) == WatermarkEvent(Timestamp(5))
     assert ProcessingTimeEvent(2) == ProcessingTimeEvent(Duration(2))
