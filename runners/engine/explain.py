@@ -14,9 +14,9 @@ from collections.abc import Iterable, Mapping
 
 import attrs
 
-from hornbeam.runners.engine.head import BEGINNING_OF_TIME, END_OF_TIME, Hold
+from hornbeam.runners.engine.head import END_OF_TIME, Hold
 from hornbeam.runners.engine.stream_stage import Edge, StreamStage
-from hornbeam.utils.timestamp import Timestamp
+from hornbeam.utils.timestamp import MAX_TIMESTAMP_MICROS, MIN_TIMESTAMP_MICROS, Timestamp
 
 _HOLDS_MAX = 5
 
@@ -177,9 +177,9 @@ def _waiting(stage: StreamStage, stages: Mapping[str, StreamStage]) -> Iterable[
 
 def time_text(micros: int) -> str:
     """A watermark for people: seconds since 1970, with the date where it is one."""
-    if micros <= BEGINNING_OF_TIME:
+    if micros <= MIN_TIMESTAMP_MICROS:
         return "the beginning of time"
-    if micros >= END_OF_TIME:
+    if micros >= MAX_TIMESTAMP_MICROS:
         return "the end of time"
     return _date(micros)
 

@@ -14,6 +14,7 @@ import pytest
 
 import hornbeam as beam
 from hornbeam.io.restriction_trackers import OffsetRange, OffsetRestrictionTracker
+from hornbeam.io.tail import TailText
 from hornbeam.io.watermark_estimators import ManualWatermarkEstimator
 from hornbeam.options.pipeline_options import PipelineOptions
 from hornbeam.runners.runner import PipelineState
@@ -307,6 +308,19 @@ def test_explain_names_the_side_input_that_elements_wait_for(seen):
     (cause,) = [cause for cause in result.explain("Enrich").causes if cause.kind == "side input"]
     assert "2 elements that wait for side window [0.0, 60.0) of the side input from 'Ticks'" in cause.reason
     assert SEEN[seen] == []
+    result.cancel()
+
+
+def test_explain_names_a_source_that_knows_nothing_yet(seen, tmp_path):
+    p = beam.Pipeline()
+    lines = p | TailText(str(tmp_path / "nothing-*"), timestamp_fn=float)
+    pairs = (lines, ticks(p, pause=3600)) | beam.Flatten() | beam.Map(lambda n: ("k", n))
+    pairs | beam.WindowInto(FixedWindows(60)) | "Group" >> beam.GroupByKey()
+    result = p.run()
+    until(lambda: result.explain("Group").of("Group").elements == 100)
+    (cause,) = result.explain("Group").causes
+    assert cause.step == "TailText/Tail" and "Tail(no file)" in cause.reason
+    assert "Group: input watermark the beginning of time, " in str(result.explain("Group"))
     result.cancel()
 
 
