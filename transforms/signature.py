@@ -153,7 +153,9 @@ class MethodSignature:
     def _advice(self) -> str:
         if not self.unpacked:
             return ""
-        return " Parameters without a default take the parts of the element; give the others one, such as None."
+        return (
+            " Parameters without a default take the parts of the element; give the others one, such as None."
+        )
 
     def _room(self) -> str:
         room = len(self.of_kind("argument"))

@@ -290,7 +290,9 @@ class Coordinator:
         workers, plan = self._settings.num_workers, plan_signature(self._graph)
         relabelling = self._relabelling
         if origin.metadata["plan"] == plan:
-            relabelling = attrs.evolve(relabelling, labels={})  # labels are a part of plans: it was done before
+            relabelling = attrs.evolve(
+                relabelling, labels={}
+            )  # labels are a part of plans: it was done before
         moved = move(
             self.store, origin, workers, self._graph, relabelling, {"workers": workers, "plan": plan}
         )

@@ -40,7 +40,13 @@ KEYS = 1000
 def event(number: int, chance: random.Random) -> bytes:
     """About 100 bytes; time goes on by 1 ms an event."""
     return json.dumps(
-        {"id": number, "key": f"user-{chance.randrange(KEYS)}", "ts": number / 1000, "amount": 12.5, "note": "x" * 22}
+        {
+            "id": number,
+            "key": f"user-{chance.randrange(KEYS)}",
+            "ts": number / 1000,
+            "amount": 12.5,
+            "note": "x" * 22,
+        }
     ).encode()
 
 
@@ -65,11 +71,13 @@ def counting(p: beam.Pipeline, folder: str, bounded: bool) -> None:
     """The pipeline of the throughput and latency cases."""
     (
         p
-        | "read" >> ReadFromLog(folder, "events", bounded=bounded, value_coder=json.loads, max_out_of_orderness=0.1)
+        | "read"
+        >> ReadFromLog(folder, "events", bounded=bounded, value_coder=json.loads, max_out_of_orderness=0.1)
         | "parse" >> beam.Map(parsed)
         | "windows" >> beam.WindowInto(FixedWindows(10))
         | "count" >> beam.CombinePerKey(sum)
-        | "write" >> WriteToLog(folder, "counts", key=lambda kv: kv[0], value_coder=lambda kv: str(kv[1]), partitions=2)
+        | "write"
+        >> WriteToLog(folder, "counts", key=lambda kv: kv[0], value_coder=lambda kv: str(kv[1]), partitions=2)
     )
 
 
@@ -172,7 +180,9 @@ def latency(seconds: float, rate: int = 20_000, workers: int = 2) -> None:
                 values = []
                 for n in range(number, due):
                     stamp = began + n / rate
-                    values.append(json.dumps({"key": f"user-{n % 50}", "ts": stamp, "note": "x" * 60}).encode())
+                    values.append(
+                        json.dumps({"key": f"user-{n % 50}", "ts": stamp, "note": "x" * 60}).encode()
+                    )
                     appended.setdefault(int(stamp * 2), now)
                 for partition in range(PARTITIONS):
                     if values[partition::PARTITIONS]:
@@ -183,7 +193,14 @@ def latency(seconds: float, rate: int = 20_000, workers: int = 2) -> None:
     def build(p: beam.Pipeline) -> None:
         (
             p
-            | "read" >> ReadFromLog(folder, "events", value_coder=json.loads, timestamp_fn=lambda e: e["ts"], max_out_of_orderness=0.0)
+            | "read"
+            >> ReadFromLog(
+                folder,
+                "events",
+                value_coder=json.loads,
+                timestamp_fn=lambda e: e["ts"],
+                max_out_of_orderness=0.0,
+            )
             | "parse" >> beam.Map(lambda e: (e["key"], 1))
             | "windows" >> beam.WindowInto(FixedWindows(0.5))
             | "count" >> beam.CombinePerKey(sum)
@@ -230,7 +247,9 @@ def recovery(keys: int, workers: int = 2) -> None:
                 values = [str(n).encode() for n in range(start, min(start + 8192, keys))]
                 for partition in range(PARTITIONS):
                     producer.append("events", values[partition::PARTITIONS], partition=partition)
-        p = beam.Pipeline(options=PipelineOptions([*log_flags(folder, "recovery", workers, 1000), "--no_progress"]))
+        p = beam.Pipeline(
+            options=PipelineOptions([*log_flags(folder, "recovery", workers, 1000), "--no_progress"])
+        )
         (
             p
             | "read" >> ReadFromLog(folder, "events", value_coder=int)
@@ -247,7 +266,9 @@ def recovery(keys: int, workers: int = 2) -> None:
         began = time.perf_counter()
         _await(lambda: result.is_processing(after_attempt=status.attempt))
         seconds = time.perf_counter() - began
-        print(f"recovery with {keys:,} keys (checkpoint {number}), {workers} workers: {seconds:.2f} s; pauses {_pauses(result)}")
+        print(
+            f"recovery with {keys:,} keys (checkpoint {number}), {workers} workers: {seconds:.2f} s; pauses {_pauses(result)}"
+        )
         result.cancel()
         log.close()
     finally:
@@ -269,7 +290,9 @@ def _await(condition: Any, seconds: float = 300.0) -> None:
 
 def main() -> None:
     """All cases, or those that were asked for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--only", default="")
     options = parser.parse_args()

@@ -242,7 +242,13 @@ def test_metrics_count_what_counted(tmp_path: Path) -> None:
 
 def _changed(path: Path, steps: dict[str, Any], *flags: str) -> Any:
     """The stateful pipeline with the step that counts under another label, and steps before it."""
-    options = ["--runner=LogRunner", "--job_name=changed", f"--log_dir={path}", "--checkpoint_interval_ms=40", *flags]
+    options = [
+        "--runner=LogRunner",
+        "--job_name=changed",
+        f"--log_dir={path}",
+        "--checkpoint_interval_ms=40",
+        *flags,
+    ]
     pipeline = beam.Pipeline(options=PipelineOptions(options))
     rows = (
         pipeline

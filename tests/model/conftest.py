@@ -59,7 +59,8 @@ _COMBINED = [
         (f"{r}, {m}", [*RUNNERS[r], *MODES[m]])
         for r in RUNNERS
         for m in MODES
-        if m in _MODES_OF[r] or (_ALL and not m.startswith("as a stream"))  # processes run bounded pipelines only
+        if m in _MODES_OF[r]
+        or (_ALL and not m.startswith("as a stream"))  # processes run bounded pipelines only
     ),
     *((f"LogRunner, {mode}", [*LOG_RUNNER, *flags]) for mode, flags in LOG_MODES.items()),
 ]
