@@ -2,7 +2,9 @@
 
 begin ─► workers restore ─► they run, and every interval: cut ─► reports ─► publish ─► sinks commit ─► Published
                                                                       │
-all done ─► a last checkpoint ─► End          a worker dies, hangs or fails ─► all are killed, and what is not published is void
+all done ─► a last checkpoint ─► End
+
+When a worker dies, hangs or fails, all are killed, and what is not published is void.
 """
 
 from __future__ import annotations

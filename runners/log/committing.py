@@ -1,7 +1,8 @@
 """Committing what sinks prepared: after its checkpoint is published, in the order of checkpoints, and again after a crash.
 
-The tokens lie in the checkpoint's manifest. Whoever dies after the publishing and before the commit leaves it to the next start, which
-commits the tokens of the checkpoint that it begins from before anything runs; committing twice is harmless by contract.
+The tokens lie in the checkpoint's manifest. Whoever dies after the publishing and before the commit leaves it to the
+next start, which commits the tokens of the checkpoint that it begins from before anything runs; committing twice is
+harmless by contract.
 """
 
 from __future__ import annotations

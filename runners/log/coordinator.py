@@ -1,7 +1,7 @@
 """The coordinator of a job: attempt after attempt, each from the newest checkpoint, until the job has ended.
 
-It holds the lock of the job's folder, opens the checkpoint store, writes job.json and status.json, and takes commands. It runs
-no user code but that of sinks when they commit.
+It holds the lock of the job's folder, opens the checkpoint store, writes job.json and status.json, and takes
+commands. It runs no user code but that of sinks when they commit.
 """
 
 from __future__ import annotations

@@ -2,12 +2,13 @@
 
     worker s ── OutChannel ──► partition r·N + s ── InChannel ──► worker r
 
-A record is a pickled list of messages: `Rows` of an edge, a `Mark` (how far the edge's time has come). A record with a key is
-a marker: what is before it in the partition was sent before its sender's snapshot. Nothing is ever synced: exchanges
-are worth nothing once their attempt has ended, so every attempt has a log of its own.
+A record is a pickled list of messages: `Rows` of an edge, a `Mark` (how far the edge's time has come). A record with
+a key is a marker: what is before it in the partition was sent before its sender's snapshot. Nothing is ever synced:
+exchanges are worth nothing once their attempt has ended, so every attempt has a log of its own.
 
 Flow control: two words of shared memory a channel say how many bytes were sent and taken. A worker whose receiver is
-behind by more than a bound lets its sources rest, but still takes what comes to it, so two workers never wait for each other.
+behind by more than a bound lets its sources rest, but still takes what comes to it, so two workers never wait for
+each other.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The fork server: a process without threads or user code, from which workers are forked, warm, in milliseconds.
 
-It is a new interpreter, so it is safe however many threads the program has, and never runs the program's main module. When the
-program that started it has gone, however it went, it kills the workers and goes too; a worker dies with the server.
+It is a new interpreter, so it is safe however many threads the program has, and never runs the program's main module.
+When the program that started it has gone, however it went, it kills the workers and goes too; a worker dies with the
+server.
 
     program ── socket: number of the worker, its connection ──► server ── fork ──► worker
     program ◄── socket: process id

@@ -1,4 +1,4 @@
-"""LogRunner: durable streams on one machine; kill anything at any time, start it again, and the output is as if nothing had happened."""
+"""LogRunner: durable streams on one machine, with results that are as if nothing had ever failed."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ class LogRunner(PipelineRunner):
     """Runs a pipeline in worker processes, with checkpoints, as a job with a name in a folder.
 
     The same command resumes a job that was stopped, killed or has failed; that of a job that has come to its end does
-    nothing; a second start while it runs is refused. `run` returns when a pipeline that ends by itself has ended, and at once
-    for one with unbounded sources. Options: `--job_name`, `--log_dir`, `--num_workers`, `--checkpoint_interval_ms` and
-    those of `LogOptions`.
+    nothing; a second start while it runs is refused. `run` returns when a pipeline that ends by itself has ended, and
+    at once for one with unbounded sources. Options: `--job_name`, `--log_dir`, `--num_workers`,
+    `--checkpoint_interval_ms` and those of `LogOptions`.
     """
 
     def run(self, graph: Graph, options: PipelineOptions | None = None) -> LogResult:

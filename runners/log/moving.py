@@ -1,4 +1,4 @@
-"""A checkpoint for another number of workers, or a changed pipeline: what belongs to workers and not to keys is dealt out anew.
+"""A checkpoint for other workers, or a changed pipeline: what belongs to workers and not to keys is dealt out anew.
 
 Only for a checkpoint at which nothing was under way and all instances of a step had come to the same time (a quiesced one).
 Entries of keys stay where they are, unless their step has another label: workers read the key groups that they own now.

@@ -1,9 +1,10 @@
 """Two-phase sinks: what is written since a checkpoint becomes visible with the next one, once and in order.
 
-    process ─► staged ─► prepare(checkpoint) at the cut ─► settle in the background ─► token in the manifest ─► published ─► commit(token)
+    process ─► staged ─► prepare(checkpoint), at the cut ─► settle, in the background ─► token in the manifest
+                                                                             published ─► commit(token)
 
-A two-phase sink is a ParDo whose DoFn has `prepare`, `commit` and `abort`. Prepare and settle are called in the workers, commit
-and abort in the coordinator, on a copy of the DoFn that was never set up.
+A two-phase sink is a ParDo whose DoFn has `prepare`, `commit` and `abort`. Prepare and settle are called in the
+workers, commit and abort in the coordinator, on a copy of the DoFn that was never set up.
 """
 
 from __future__ import annotations

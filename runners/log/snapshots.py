@@ -4,9 +4,9 @@ At the cut (the worker's main thread, between bundles; nothing is processed mean
 
     what changed in heads, gates and views, pickled · times · a marker into every channel · where each incoming channel is
 
-In the background: the entries go to a state file; then each incoming channel is read from where it was to the sender's marker,
-and what lies between (rows under way at the cut) goes to the state file too. No channel waits for another one
-(Chandy and Lamport, "Distributed Snapshots", TOCS 1985; the channels' contents are in the log anyhow).
+In the background: the entries go to a state file; then each incoming channel is read from where it was to the
+sender's marker, and what lies between (rows under way at the cut) goes to the state file too. No channel waits for
+another one (Chandy and Lamport, "Distributed Snapshots", TOCS 1985; the channels' contents are in the log anyhow).
 """
 
 from __future__ import annotations

@@ -4,9 +4,10 @@
     key group  the key's; LOCAL_GROUP for what belongs to a worker and not to a key
     key        for a key's: part, name · for a worker's: worker (2 bytes, big-endian), part, name
 
-A part is one letter: `h` the head, `g` the gate before it, `v` a side input's view (then its tag), `m` the stage's times, `c` rows under
-way to the worker (in the state CHANNELS), `r` metrics (in the state METRICS). A name's bytes are the same in every process and
-run: each part of it with its type, windows and other objects as a pickle without memo.
+A part is one letter: `h` the head, `g` the gate before it, `v` a side input's view (then its tag), `m` the stage's
+times, `c` rows under way to the worker (in the state CHANNELS), `r` metrics (in the state METRICS). A name's bytes
+are the same in every process and run: each part of it with its type, windows and other objects as a pickle without
+memo.
 """
 
 from __future__ import annotations

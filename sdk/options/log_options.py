@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import math
+from collections.abc import Callable
 
 from hornbeam.options.argument_parser import OptionsParser
 from hornbeam.options.view import PipelineOptions
@@ -93,12 +93,12 @@ class LogOptions(PipelineOptions):
         )
 
 
-def _at_least(minimum: int) -> object:
+def _at_least(minimum: int) -> Callable[[str], int]:
     def read(text: str) -> int:
         try:
             number = int(text)
         except ValueError:
-            number = -math.inf  # type: ignore[assignment]
+            number = minimum - 1
         if number < minimum:
             raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {minimum}")
         return number

@@ -2,8 +2,8 @@
 
     python campaign_jobs.py PIPELINE FOLDER SIZE [options]      runs (or resumes) the job to its end
 
-Each element gets a random tag where it comes in. The tags that `seen` committed say which of the attempts counted; every other
-output must be made of exactly those.
+Each element gets a random tag where it comes in. The tags that `seen` committed say which of the attempts counted;
+every other output must be made of exactly those.
 """
 
 from __future__ import annotations

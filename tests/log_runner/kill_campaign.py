@@ -1,10 +1,10 @@
-"""The kill campaign: jobs of real processes, killed with SIGKILL again and again, must commit exactly what an undisturbed run would.
+"""The kill campaign: jobs of real processes, killed again and again, must commit exactly what an undisturbed run would.
 
     python tests/log_runner/kill_campaign.py --kills 1000 --seed 7
 
-Each round runs one pipeline of `campaign_jobs` to its end. Meanwhile, at random times, a worker, the coordinator, the fork server or
-all of them are killed; and, for a part of the rounds, processes are armed to kill themselves at a named fault point.
-The coordinator is started again with the same command.
+Each round runs one pipeline of `campaign_jobs` to its end. Meanwhile, at random times, a worker, the coordinator, the
+fork server or all of them are killed; and, for a part of the rounds, processes are armed to kill themselves at a
+named fault point. The coordinator is started again with the same command.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import attrs
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-import campaign_jobs
+import campaign_jobs  # noqa: E402
 
 WORKER_POINTS = (
     "worker.bundle",
@@ -207,7 +207,7 @@ def main() -> None:
     print(f"seed {options.seed}")
     campaign = run(options.kills, options.seed, options.size, say=True)
     print(
-        f"{sum(campaign.kills.values())} processes killed in {sum(campaign.rounds.values())} jobs: nothing lost, nothing doubled"
+        f"{sum(campaign.kills.values())} processes killed in {sum(campaign.rounds.values())} jobs: nothing lost or doubled"
     )
 
 

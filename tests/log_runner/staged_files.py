@@ -1,4 +1,4 @@
-"""A two-phase sink for tests: rows go to a staged file, which the commit renames; what is committed can be read back in order."""
+"""A two-phase sink for tests: rows go to a staged file, which the commit renames; it can be read back in order."""
 
 from __future__ import annotations
 

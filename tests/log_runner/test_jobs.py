@@ -1,4 +1,4 @@
-"""The life of a job: started twice, stopped, moved to other numbers of workers, drained, cancelled, and what it does when something fails."""
+"""The life of a job: starts, stops, moves to other workers and pipelines, and what it does when something fails."""
 
 from __future__ import annotations
 
