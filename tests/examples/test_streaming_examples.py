@@ -173,6 +173,19 @@ def test_enrichment_sees_the_new_names_after_the_change(prefix: str) -> None:
     assert any(line.startswith("FL ") for line in lines[400:])
 
 
+@pytest.mark.parametrize(
+    ("example", "size"),
+    [(fraud_detection, "--payments=800"), (game_leaderboard, "--scores=600"), (user_sessions, "--users=20")],
+    ids=["fraud_detection", "game_leaderboard", "user_sessions"],
+)
+def test_bundles_of_one_element_give_the_same_lines_in_the_same_order(
+    prefix: str, example: Any, size: str
+) -> None:
+    argv = ["--output", prefix, size]
+
+    assert example.run([*argv, "--bundle_size=1"]) == example.run(argv)
+
+
 def test_appended_lines_are_those_of_bundles_that_ended(tmp_path: Path) -> None:
     path = outputs.empty(str(tmp_path / "new" / "lines"))
 
