@@ -215,11 +215,9 @@ class StreamExecution:
     def _advance(self) -> None:
         """Ends bundles and moves time on, stage after stage; then what the turn did is committed."""
         now = self._tell_time()
-        open_: list[StreamStage] = []
         for stage in self._stages.values():
             stage.advance(now)
-            if stage.finish_bundle():
-                open_.append(stage)
+            stage.finish_bundle()
             for edge in self._readers[stage.name]:
                 edge.watermark = max(edge.watermark, stage.watermark_of(edge.pcollection))
         self._metrics.update(now)

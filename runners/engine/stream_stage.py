@@ -125,15 +125,14 @@ class StreamStage:
             for operator in reversed(list(self.operators.values())):
                 operator.start_bundle()
 
-    def finish_bundle(self) -> bool:
-        """Ends the open bundle, if there is one, and says whether there was."""
+    def finish_bundle(self) -> None:
+        """Ends the open bundle, if there is one."""
         if not self._open:
-            return False
+            return
         for operator in self.operators.values():
             operator.finish_bundle()
         self._open = False
         self._in_bundle = 0
-        return True
 
     def commit(self) -> None:
         """What the bundles gave is durable: runs bundle finalizers, acknowledges what unbounded readers have read."""
