@@ -158,6 +158,8 @@ class SideView:
         self.times = Times()
         self.windows = KeyWindows(self.strategy, self.times)
         self.contents: dict[BoundedWindow, list[Any]] = {}
+        #: Windows that end before are forgotten: no element that is not late needs them.
+        self.forgotten = BEGINNING_OF_TIME
 
     def take(self, elements: Elements, times: Times) -> None:
         """Elements have come, then time has moved to `times`."""
@@ -219,8 +221,6 @@ class StepWithSideInputs(Step):
         self.views = {tag: SideView(self, tag, self.payload) for tag in transform.side_inputs}
         self.waiting: list[Element] = []
         self.lateness = self.windowing(self.main_input()).allowed_lateness_micros
-        #: Side windows that end before are forgotten.
-        self.forgotten = BEGINNING_OF_TIME
 
     def take_side(self, tag: str, elements: Elements, times: Times) -> None:
         self.views[tag].take(elements, times)
@@ -236,7 +236,9 @@ class StepWithSideInputs(Step):
     def advance(self, before: int) -> Iterator[Output]:
         yield from self.work()
         passed = min([self.times.watermark - self.lateness, *StepWithSideInputs.holds(self)])
-        self.forgotten = max(self.forgotten, passed)
+        for view in self.views.values():
+            needed = [view.side_window(element.windows[0]).max_micros for element in self.waiting]
+            view.forgotten = max(view.forgotten, min([passed, *needed]))
 
     def is_forgotten(self, view: SideView, element: Element) -> bool:
         """Whether the element's side window ended so long ago that no window of the main input that is not late needs it.
@@ -244,7 +246,7 @@ class StepWithSideInputs(Step):
         With a mapping of the author's nobody knows.
         """
         default = not view.side.window_mapping
-        return default and view.side_window(element.windows[0]).max_micros < self.forgotten
+        return default and view.side_window(element.windows[0]).max_micros < view.forgotten
 
     def work(self) -> Iterator[Output]:
         """Process what need not wait any more, in the order in which it came."""

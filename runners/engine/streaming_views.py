@@ -216,6 +216,11 @@ class SideInputGate:
         for view in self._views:
             view.forget(min(before, self._hold))
 
+    def _needed(self, view: StreamingView) -> int:
+        """The first end of a side window that waiting elements need: their timestamps may lie past their window."""
+        ends = (view.side_window(window).max_micros for window in self._waiting if window is not None)
+        return min(ends, default=END_OF_TIME)
+
     def hold(self) -> int:
         """The earliest timestamp of what waits."""
         return self._hold

@@ -62,4 +62,14 @@ CASES: dict[str, Program] = {
         Windowing(("sessions", 5), AfterCount(4)),
         (Step("sum"),),
     ),
+    "a side window is kept for an element whose timestamp lies past its window": Program(
+        (
+            ("e", "s", (("a", 4, 0),)),
+            ("e", "a", (("a", 2, 6),)),
+            ("w", "a", 19.999999),
+            ("w", "s", "end"),
+        ),
+        Windowing(),
+        (Step("steps", (20, 2)), Step("with_side_per_window")),
+    ),
 }
