@@ -235,7 +235,7 @@ class StepWithSideInputs(Step):
 
     def advance(self, before: int) -> Iterator[Output]:
         yield from self.work()
-        passed = min([self.times.watermark - self.lateness, *StepWithSideInputs.holds(self)])
+        passed = min([self.times.watermark, *StepWithSideInputs.holds(self)]) - self.lateness
         for view in self.views.values():
             needed = [view.side_window(element.windows[0]).max_micros for element in self.waiting]
             view.forgotten = max(view.forgotten, min([passed, *needed]))

@@ -214,7 +214,7 @@ class SideInputGate:
         if before < END_OF_TIME:
             before -= self._lateness
         for view in self._views:
-            view.forget(min(before, self._hold))
+            view.forget(min(before, self._hold, self._needed(view)))
 
     def _needed(self, view: StreamingView) -> int:
         """The first end of a side window that waiting elements need: their timestamps may lie past their window."""
