@@ -325,7 +325,7 @@ class Attempt:
         metadata = {
             **self._metadata,
             "quiesced": current.is_quiesced,
-            "tokens": self._committer.encoded(tokens),
+            "tokens": self._committer.encoded([*self._committer.uncommitted(), *tokens]),
         }
         OS_FILES.fault("coordinator.publish")
         while True:

@@ -20,6 +20,9 @@ from hornbeam.storage.files import OS_FILES
 
 _log = logging.getLogger(__name__)
 
+#: Checkpoints whose commits may be under way at once.
+_OPEN_MAX = 8
+
 
 class Committer:
     """Commits in a thread of its own."""
@@ -28,6 +31,8 @@ class Committer:
         """`sinks` are the two-phase sinks by the label of their step."""
         self._sinks = sinks
         self._queue: queue.Queue[tuple[int, Sequence[Any]]] = queue.Queue()
+        #: By checkpoint, the tokens that are published and not known to be committed.
+        self._open: dict[int, Sequence[Any]] = {}
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
 
@@ -50,10 +55,18 @@ class Committer:
         """Has the tokens of a published checkpoint committed, after those of the ones before."""
         if not tokens:
             return
+        self._open[checkpoint] = tokens
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="hornbeam-committer", daemon=True)
             self._thread.start()
         self._queue.put((checkpoint, tokens))
+
+    def uncommitted(self) -> list[Any]:
+        """Tokens of earlier checkpoints whose commit is not through. They belong into the next manifest too: whoever goes on
+        from that one knows no other. Waits when commits are far behind."""
+        if len(self._open) >= _OPEN_MAX:
+            self.wait()
+        return [token for checkpoint in sorted(tuple(self._open)) for token in self._open.get(checkpoint, ())]
 
     def commit_now(self, checkpoint: int, tokens: Sequence[Any]) -> None:
         """Commits in the caller's thread."""
@@ -92,6 +105,7 @@ class Committer:
             try:
                 if self._error is None:
                     self.commit_now(checkpoint, tokens)
+                    del self._open[checkpoint]
             except BaseException as error:
                 self._error = error
             finally:
