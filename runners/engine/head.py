@@ -82,6 +82,11 @@ class Head(Operator):
     def track_changes(self) -> None:
         """From now on remember which entries change."""
 
+    def changes_waiting(self) -> int:
+        """About how many entries `changes` would give, for heads where they may be many; calling `track_changes` again
+        forgets them then."""
+        return 0
+
     def changes(self) -> list[tuple[Any, Any]]:
         """The entries that changed since the last call (or since tracking began), each (name, content) or (name, DELETED).
 

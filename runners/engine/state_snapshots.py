@@ -46,6 +46,10 @@ class StateSnapshots:
         if self.is_tracking:
             self._touched.update(((key, table.window), None) for table, key in places)
 
+    def waiting(self) -> int:
+        """How many keys and windows were touched."""
+        return len(self._touched)
+
     def changes(self) -> list[tuple[Any, Any]]:
         """The entries that changed since the last call."""
         found: list[tuple[Any, Any]] = []

@@ -392,6 +392,9 @@ class StatefulOperator(DoFnOperator, Head):
     def track_changes(self) -> None:
         self._snapshots.track()
 
+    def changes_waiting(self) -> int:
+        return self._snapshots.waiting()
+
     def changes(self) -> list[tuple[Any, Any]]:
         return self._snapshots.changes()
 

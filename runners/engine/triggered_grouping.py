@@ -424,6 +424,9 @@ class TriggeredGrouping(Head):
         self._changed = {}
         self._follows_keys = True
 
+    def changes_waiting(self) -> int:
+        return len(self._changed or ())
+
     def changes(self) -> list[tuple[Any, Any]]:
         names, self._changed = self._changed or {}, {}
         return [(name, self._content(name)) for name in names]

@@ -170,6 +170,9 @@ class WindowedGrouping(Head):
     def track_changes(self) -> None:
         self._dirty = {}
 
+    def changes_waiting(self) -> int:
+        return sum(map(len, (self._dirty or {}).values()))
+
     def _mark(self, bundle: Bundle, dirty: dict[WindowSet, set[Any]]) -> None:
         encode = self._inner.spec.encode_key
         if not self._inner.folding.shares_cells:

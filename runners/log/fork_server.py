@@ -11,7 +11,6 @@ server.
 from __future__ import annotations
 
 import atexit
-import ctypes
 import gc
 import os
 import select
@@ -29,11 +28,11 @@ from typing import NoReturn
 from multiprocess.connection import Connection
 
 from hornbeam.error import RunnerError
+from hornbeam.runners.log.ends import end_with_parent
 from hornbeam.storage.faults import ENVIRONMENT_VARIABLE
 
 _PROCESS_ID = struct.Struct("<q")
 _NUMBER = struct.Struct("<q")
-_PR_SET_PDEATHSIG = 1
 _START = "import sys; sys.path[:] = {path!r}; from hornbeam.runners.log.fork_server import serve; serve({descriptor})"
 
 
@@ -191,7 +190,7 @@ class _Serving:
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            _die_with(parent)
+            end_with_parent(parent)
             self._requests.close()
             os.close(self._wake)
             self._run_worker(number, Connection(connection))
@@ -226,11 +225,3 @@ class _Serving:
                 os.waitpid(pid, 0)
             except ChildProcessError:
                 continue
-
-
-def _die_with(parent: int) -> None:
-    """Has the kernel end this process when the server ends, also while code that holds the interpreter's lock hangs."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)

@@ -11,17 +11,22 @@ another one (Chandy and Lamport, "Distributed Snapshots", TOCS 1985; the channel
 
 from __future__ import annotations
 
+import gc
+import os
 import pickle
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import attrs
 
+from hornbeam.error import InternalError
 from hornbeam.runners.engine.clock import ManualClock
 from hornbeam.runners.engine.head import DELETED
+from hornbeam.runners.engine.stream_stage import StreamStage
+from hornbeam.runners.log.ends import end_with_parent
 from hornbeam.runners.log.exchange import Exchange, dumps
 from hornbeam.runners.log.routing import group_of
 from hornbeam.runners.log.state_names import (
@@ -40,6 +45,8 @@ from hornbeam.storage.checkpoint import StateFile, WriteTicket, encode_key
 from hornbeam.storage.errors import DiskFullError
 from hornbeam.storage.files import OS_FILES
 
+#: So many entries are told and written by a copy of the process; the variable is for tests.
+FORK_ENTRIES_MIN = int(os.environ.get("HORNBEAM_FORK_ENTRIES_MIN", "2000"))
 _WAIT_SECONDS = 0.05
 _DISK_FULL_SECONDS = 0.5
 
@@ -66,6 +73,8 @@ class Cut:
     #: Where each incoming channel was; None for one whose marker has come.
     positions: dict[int, int | None]
     pause_seconds: float = 0.0
+    #: The copy of the process that writes what is large, if there is one.
+    copy: ForkedWrite | None = None
     #: Called when the checkpoint has been published.
     finalizers: list[Callable[[], None]] = attrs.field(factory=list)
     #: Tokens of sinks: made at the cut, completed by calling them in the background.
@@ -84,6 +93,58 @@ class SnapshotReport:
     in_flight_bytes: int
 
 
+class ForkedWrite:
+    """A copy of the process, made at the cut, that tells what changed and writes it, while the process goes on.
+
+    A fork copies no memory until one of the two writes to it, so the cut takes some milliseconds however much has changed.
+    """
+
+    def __init__(self, write: Callable[[Callable[[str], None]], tuple[StateFile, ...]]) -> None:
+        """`write` is called in the copy, with what tells of a full disk."""
+        self._read, writing = os.pipe()
+        self._pid = os.fork()
+        if self._pid == 0:
+            _be_the_copy(writing, write)
+        os.close(writing)
+
+    def files(self, paused: Callable[[str], None]) -> tuple[StateFile, ...]:
+        """What the copy wrote, once it has. Raises what it failed with."""
+        with os.fdopen(self._read, "rb") as told:
+            while True:
+                try:
+                    message = pickle.load(told)
+                except EOFError:
+                    os.waitpid(self._pid, 0)
+                    raise InternalError("the copy of a worker that writes its state has died") from None
+                if isinstance(message, str):
+                    paused(message)
+                    continue
+                os.waitpid(self._pid, 0)
+                if isinstance(message, BaseException):
+                    raise message
+                files: tuple[StateFile, ...] = message
+                return files
+
+
+def _be_the_copy(writing: int, write: Callable[[Callable[[str], None]], tuple[StateFile, ...]]) -> NoReturn:
+    """The life of the copy. It has one thread, and touches nothing that another thread may have held a lock of."""
+    gc.disable()  # it would touch, and so copy, everything
+    try:
+        end_with_parent()
+        with os.fdopen(writing, "wb") as told:
+
+            def tell(message: Any) -> None:
+                told.write(dumps(message))
+                told.flush()
+
+            try:
+                tell(write(tell))
+            except BaseException as error:
+                tell(error)
+    finally:
+        os._exit(0)
+
+
 class Snapshots:
     """Takes the cuts of one task."""
 
@@ -91,25 +152,44 @@ class Snapshots:
         self._task = task
         self._told: dict[bytes, bytes] = {}
 
-    def take(self) -> tuple[list[Changed], dict[bytes, bytes | None]]:
-        """What changed since the last cut; pickled, so that work can go on."""
-        changed: list[Changed] = []
+    def local(self) -> dict[bytes, bytes | None]:
+        """Times, metrics and the clock, where they are others than at the last cut."""
         local: dict[bytes, bytes | None] = {}
         task = self._task
         for name, stage in task.stages.items():
-            is_keyed = task.is_keyed(name)
-            if stage.head is not None:
-                self._add(changed, stage.label, HEAD, is_keyed, stage.head.changes())
+            times = stage.input_watermark, stage.output_watermark, self._marks(name)
+            self._tell(local, local_key(stage.label, task.worker, TIMES), pickle.dumps(times, 5))
+        metrics = pickle.dumps(task.registry.snapshot(), 5)
+        self._tell(local, local_key(METRICS, task.worker, b"r"), metrics)
+        if isinstance(task.clock, ManualClock):
+            self._tell(local, local_key(CLOCK, task.worker, b"t"), pickle.dumps(task.clock.now_micros()))
+        return local
+
+    def large(self) -> list[StreamStage]:
+        """Stages whose heads have so much to tell that a copy of the process had better do it."""
+        stages = [s for s in self._task.stages.values() if s.head is not None and s.head.changes_waiting()]
+        waiting = sum(stage.head.changes_waiting() for stage in stages if stage.head is not None)
+        return stages if waiting >= FORK_ENTRIES_MIN else []
+
+    def changed(self, without: list[StreamStage]) -> list[Changed]:
+        """What changed in heads, gates and views since the last cut, but for some heads; pickled, so that work can go on."""
+        changed: list[Changed] = []
+        for name, stage in self._task.stages.items():
+            if stage.head is not None and stage not in without:
+                self._add(changed, stage.label, HEAD, self._task.is_keyed(name), stage.head.changes())
             if stage.gate is not None:
                 self._add(changed, stage.label, GATE, False, stage.gate.changes())
             for tag, view in stage.views.items():
                 self._add(changed, stage.label, VIEW + tag.encode() + b"\0", False, view.changes())
-            times = stage.input_watermark, stage.output_watermark, self._marks(name)
-            self._tell(local, local_key(stage.label, task.worker, TIMES), pickle.dumps(times, 5))
-        self._tell(local, local_key(METRICS, task.worker, b"r"), pickle.dumps(task.registry.snapshot(), 5))
-        if isinstance(task.clock, ManualClock):
-            self._tell(local, local_key(CLOCK, task.worker, b"t"), pickle.dumps(task.clock.now_micros()))
-        return changed, local
+        return changed
+
+    def changed_in(self, stages: list[StreamStage]) -> list[Changed]:
+        """What changed in some heads, which hold what belongs to keys."""
+        changed: list[Changed] = []
+        for stage in stages:
+            assert stage.head is not None
+            self._add(changed, stage.label, HEAD, True, stage.head.changes())
+        return changed
 
     def _marks(self, stage: str) -> dict[str, list[int]]:
         return {
@@ -136,6 +216,37 @@ def _pickled(entries: list[tuple[Any, Any]]) -> list[bytes | None]:
         return [None if entry[1] is DELETED else pickle.dumps(entry, 5) for entry in entries]
     except (pickle.PicklingError, AttributeError, TypeError):
         return [None if entry[1] is DELETED else dumps(entry) for entry in entries]
+
+
+def entries_of(changed: list[Changed], worker: int) -> dict[bytes, bytes | None]:
+    """Changes under the keys of the store."""
+    entries: dict[bytes, bytes | None] = {}
+    for part in changed:
+        if not part.is_keyed:
+            for name, value in zip(part.names, part.values):
+                entries[local_key(part.state, worker, part.part, name)] = value
+            continue
+        for name, value in zip(part.names, part.values):
+            entries[encode_key(part.state, group_of(name[0]), part.part + name_bytes(name))] = value
+    return entries
+
+
+def write_entries(
+    ticket: WriteTicket, label: str, entries: dict[bytes, bytes | None], paused: Callable[[str], None]
+) -> tuple[StateFile, ...]:
+    """Writes state files; waits while the disk is full."""
+    if not entries:
+        return ()
+    while True:
+        writer = ticket.writer(label)
+        try:
+            writer.update(entries)
+            files = writer.finish()
+            paused("")
+            return files
+        except DiskFullError as error:
+            paused(f"the disk is full: {error}")
+            time.sleep(_DISK_FULL_SECONDS)
 
 
 class SnapshotThread:
@@ -174,7 +285,7 @@ class SnapshotThread:
 
     def _write(self, cut: Cut) -> SnapshotReport:
         began = time.perf_counter()
-        entries = self._entries(cut)
+        entries = {**cut.local, **entries_of(cut.changed, self._worker)}
         tokens = tuple(complete() for complete in cut.tokens)
         under_way = self._under_way(cut)
         size = sum(len(data) for found in under_way.values() for data in found)
@@ -183,35 +294,14 @@ class SnapshotThread:
             self._had_rows = bool(size)
         OS_FILES.fault("worker.snapshot.write")
         files = self._written(cut, entries)
+        if cut.copy is not None:
+            files += cut.copy.files(self._paused)
         OS_FILES.fault("worker.snapshot.written")
         milliseconds = (time.perf_counter() - began) * 1000
         return SnapshotReport(cut.checkpoint, files, tokens, cut.pause_seconds * 1000, milliseconds, size)
 
-    def _entries(self, cut: Cut) -> dict[bytes, bytes | None]:
-        entries = cut.local
-        for part in cut.changed:
-            if not part.is_keyed:
-                for name, value in zip(part.names, part.values):
-                    entries[local_key(part.state, self._worker, part.part, name)] = value
-                continue
-            for name, value in zip(part.names, part.values):
-                group = group_of(name[0])
-                entries[encode_key(part.state, group, part.part + name_bytes(name))] = value
-        return entries
-
     def _written(self, cut: Cut, entries: dict[bytes, bytes | None]) -> tuple[StateFile, ...]:
-        if not entries:
-            return ()
-        while True:
-            writer = cut.ticket.writer(f"w{self._worker}")
-            try:
-                writer.update(entries)
-                files = writer.finish()
-                self._paused("")
-                return files
-            except DiskFullError as error:
-                self._paused(f"the disk is full: {error}")
-                time.sleep(_DISK_FULL_SECONDS)
+        return write_entries(cut.ticket, f"w{self._worker}", entries, self._paused)
 
     def _under_way(self, cut: Cut) -> dict[int, list[bytes]]:
         """For each sender, the records that were sent before its cut and not taken before ours."""

@@ -53,12 +53,21 @@ from hornbeam.runners.log.messages import (
 from hornbeam.runners.log.plans import has_test_stream, plan_for
 from hornbeam.runners.log.restoring import begin_task, restore_task
 from hornbeam.runners.log.sinks import Sinks
-from hornbeam.runners.log.snapshots import Cut, SnapshotReport, Snapshots, SnapshotThread
+from hornbeam.runners.log.snapshots import (
+    Cut,
+    ForkedWrite,
+    SnapshotReport,
+    Snapshots,
+    SnapshotThread,
+    entries_of,
+    write_entries,
+)
 from hornbeam.runners.log.step_status import step_statuses
 from hornbeam.runners.log.task import Task
 from hornbeam.runners.multiprocess.channel import MessageChannel
 from hornbeam.runners.multiprocess.remote_errors import carried
 from hornbeam.storage import files
+from hornbeam.storage.checkpoint import StateFile, WriteTicket
 from hornbeam.storage.errors import DiskFullError
 from hornbeam.storage.files import OS_FILES
 from hornbeam.utils.run_end import run_scope
@@ -377,15 +386,31 @@ class Worker:
             positions[sender] = None if has_come else channel.offset
             if not has_come:
                 channel.kept_from = channel.offset
-        changed, local = self._snapshots.take()
+        large = self._snapshots.large()
+        copy = self._copy(large, wanted.ticket) if large else None
+        changed, local = self._snapshots.changed(large), self._snapshots.local()
         finalizers = [call for stage in self._task.stages.values() for call in stage.take_finalizers()]
         self._cut_number = number
         self._is_frozen = wanted.freeze
-        cut = Cut(number, wanted.ticket, changed, local, positions, 0.0, finalizers, tokens)
+        cut = Cut(number, wanted.ticket, changed, local, positions, 0.0, copy, finalizers, tokens)
         self._cuts[number] = cut
         cut.pause_seconds = time.perf_counter() - began
         OS_FILES.fault("worker.cut.done")
         self._thread.write(cut)
+
+    def _copy(self, large: list[StreamStage], ticket: WriteTicket) -> ForkedWrite:
+        """Has a copy of the process tell and write what is large; here it is forgotten."""
+        snapshots, worker = self._snapshots, self._begin.worker
+
+        def write(paused: Callable[[str], None]) -> tuple[StateFile, ...]:
+            entries = entries_of(snapshots.changed_in(large), worker)
+            return write_entries(ticket, f"w{worker}c", entries, paused)
+
+        copy = ForkedWrite(write)
+        for stage in large:
+            assert stage.head is not None
+            stage.head.track_changes()
+        return copy
 
     def _reported(self, report: SnapshotReport) -> None:
         self.send(report)

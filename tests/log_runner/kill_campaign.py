@@ -112,7 +112,7 @@ class Campaign:
                 time.sleep(0.005)
 
     def _start(self, name: str, workers: int, folder: str, may_arm: bool) -> subprocess.Popen[bytes]:
-        environment = dict(os.environ)
+        environment = dict(os.environ, HORNBEAM_FORK_ENTRIES_MIN=self.chance.choice(("1", "5", "2000")))
         self.was_armed = may_arm and self.chance.random() < 0.35
         if self.was_armed:
             point = self.chance.choice(COORDINATOR_POINTS)
