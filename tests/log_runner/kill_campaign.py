@@ -112,7 +112,11 @@ class Campaign:
                 time.sleep(0.005)
 
     def _start(self, name: str, workers: int, folder: str, may_arm: bool) -> subprocess.Popen[bytes]:
-        environment = dict(os.environ, HORNBEAM_FORK_ENTRIES_MIN=self.chance.choice(("1", "5", "2000")))
+        environment = dict(
+            os.environ,
+            HORNBEAM_FORK_ENTRIES_MIN=self.chance.choice(("1", "5", "2000")),
+            HORNBEAM_SLOW_COMMIT_SECONDS=self.chance.choice(("0", "0", "0.05", "0.2")),
+        )
         self.was_armed = may_arm and self.chance.random() < 0.35
         if self.was_armed:
             point = self.chance.choice(COORDINATOR_POINTS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import secrets
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -42,6 +43,7 @@ class WriteStaged(beam.DoFn):
 
     def commit(self, token: str) -> None:
         staged, committed = (os.path.join(self.folder, f"{kind}-{token}") for kind in (STAGED, COMMITTED))
+        time.sleep(float(os.environ.get("HORNBEAM_SLOW_COMMIT_SECONDS", "0")))
         if not os.path.exists(committed):
             os.rename(staged, committed)
 
