@@ -134,14 +134,20 @@ def program(seed: int) -> Program:
     tags = random.choice([("a",), ("a",), ("a", "b")])
     first = current = windowing(random)
     steps: list[Step] = []
-    ordered = True
+    # Whether elements of a key come in an order of their own, and whether windows mix what has none.
+    ordered, mixed = True, False
     for _ in range(random.choice([1, 1, 2, 2, 3])):
-        possible = [op for op in OPERATIONS if _is_possible(op, steps, current)]
+        possible = [
+            op
+            for op, one in OPERATIONS.items()
+            if _is_possible(op, steps, current) and not (mixed and one.is_stateful)
+        ]
         groupings = [op for op in possible if OPERATIONS[op].groups and not OPERATIONS[op].is_stateful]
         op = random.choice(random.choice([possible, groupings]))
         operation = OPERATIONS[op]
         if operation.needs_windowing:
             ordered = ordered and not operation.changes_keys
+            mixed = not ordered
             current = windowing(random) if ordered else orderless_windowing(random)
             steps.append(Step(op, current))
         else:
