@@ -55,6 +55,7 @@ soak: $(READY) links
 	cd tests && ../$(BIN)/python -W ignore -m multiprocess_runner.chaos 200 7
 	$(BIN)/python -m tests.bench.multiprocess_bench --memory 100000000
 	HORNBEAM_SOAK=1 $(BIN)/python -m pytest -q tests/model
+	$(BIN)/python tests/log_runner/kill_campaign.py --kills 1000
 	SCALE=20 $(BIN)/python -m pytest -q tests/properties/test_streams_against_reference.py
 	cd tests && ../$(BIN)/python -m storage_log.kill_campaign 1000 7
 	$(BIN)/python -m tests.bench.log_bench --only at_size

@@ -27,8 +27,8 @@ class Slow:
 
 
 def test_tokens_are_carried_on_until_they_are_committed() -> None:
-    """Seen in a killed job: a checkpoint was published while the rows of an earlier one were still being copied; the next
-    start began from it, and those rows never came."""
+    """Seen in a job that was killed: a checkpoint was published while an earlier one's rows were still being copied; the
+    next start began from it, and those rows never came."""
     sink = Slow()
     committer = Committer({"s": sink})
     committer.commit(1, [("s", "a"), ("s", "b")])

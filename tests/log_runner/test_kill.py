@@ -1,0 +1,40 @@
+"""A bounded part of the kill campaign; `make soak` runs the whole."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from log_runner import campaign_jobs, kill_campaign
+
+
+@pytest.mark.slow
+def test_nothing_is_lost_or_doubled_whatever_is_killed() -> None:
+    campaign = kill_campaign.run(kills=int(os.environ.get("HORNBEAM_KILLS", "14")), seed=4)
+    assert sum(campaign.kills.values()) >= 14
+
+
+def test_workers_end_with_their_coordinator(tmp_path: Path) -> None:
+    arguments = ["windowed", str(tmp_path), "5000", "0.01", "--num_workers=2"]
+    job = subprocess.Popen([sys.executable, str(Path(campaign_jobs.__file__)), *arguments])
+    deadline = time.monotonic() + 60
+    while len(workers := kill_campaign.workers_of(job.pid)) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(job.pid, signal.SIGKILL)
+    job.wait()
+    while any(_is_alive(pid) for pid in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
