@@ -419,6 +419,8 @@ class Coordinator:
             state = states.DRAINED
         self.record = attrs.evolve(self.record, state=state, failure=None)
         self._write_record_somehow()
+        if outcome.kind != CANCELLED:  # all is committed, so nothing that is staged is wanted any more
+            self._committer.recover([])
         self._say(state)
         self._commands.ended(state)
 

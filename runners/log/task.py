@@ -11,7 +11,7 @@ from hornbeam.runners.engine.clock import NEVER, Clock, ManualClock
 from hornbeam.runners.engine.head import BEGINNING_OF_TIME, END_OF_TIME, SourceHead
 from hornbeam.runners.engine.operator import Receiver
 from hornbeam.runners.engine.spill import TemporarySpace
-from hornbeam.runners.engine.stream_build import StreamBuilder
+from hornbeam.runners.engine.stream_build import StreamBuilder, StreamSurroundings
 from hornbeam.runners.engine.stream_stage import Edge, StreamStage
 from hornbeam.runners.log.edges import BROADCAST, KEYED, LOCAL, SPREAD, ExchangeEdge, edges_of, is_keyed
 from hornbeam.runners.log.exchange import Mark, Rows
@@ -69,7 +69,7 @@ class Task:
         self._edge_of = {(edge.stage, edge.tag): edge for edge in self.edges}
         self.outboxes = {other: Outbox() for other in range(workers) if other != worker}
         self.stages: dict[str, StreamStage] = {}
-        self._builder = StreamBuilder(plan, self)
+        self._builder = self.make_builder(plan, self)
         self._groups: dict[str, KeyGroups] = {}
         for stage in plan.stages:
             self.stages[stage.name] = self._builder.stage(stage)
@@ -79,6 +79,10 @@ class Task:
             self._inputs_from[input_.edge.source].append(input_)
         self._sent: dict[int, int] = {}
         self.sources = [stage for stage in self.stages.values() if isinstance(stage.head, SourceHead)]
+
+    def make_builder(self, plan: Plan, around: StreamSurroundings) -> StreamBuilder:
+        """What makes the stages."""
+        return StreamBuilder(plan, around)
 
     # What the builder asks for
 

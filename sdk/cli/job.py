@@ -1,4 +1,4 @@
-"""`hornbeam job list|status|savepoint|stop|drain|cancel|resume|delete|explain DIR [NAME]`: jobs of LogRunner, from outside.
+"""`hornbeam job COMMAND DIR [NAME]`: jobs of LogRunner, from outside. Commands are listed in `_COMMANDS`.
 
 What a running job is told goes through its folder (`hornbeam.runners.log.job_folder`), so any terminal of the machine
 will do.
@@ -19,6 +19,7 @@ import attrs
 
 from hornbeam.cli.tables import print_table, size_text
 from hornbeam.error import BeamError
+from hornbeam.graph.model import Graph
 from hornbeam.options.pipeline_options import PipelineOptions
 from hornbeam.runners.log.job_folder import (
     ENDED,
@@ -28,6 +29,8 @@ from hornbeam.runners.log.job_folder import (
     StepStatus,
     jobs_in,
 )
+from hornbeam.runners.log.replay import replay
+from hornbeam.runners.log.sinks import sinks_of
 from hornbeam.runners.runner import create_runner
 from hornbeam.storage.checkpoint.inspection import list_store
 from hornbeam.storage.errors import StorageError
@@ -43,7 +46,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         command.add_argument("directory", help="the jobs' --log_dir")
         if name != "list":
             command.add_argument("job", help="the job's name")
-        if name != "resume":
+        if name not in ("resume", "replay"):
             command.add_argument("--json", action="store_true", help="JSON instead of text")
         if name in ("savepoint", "stop"):
             command.add_argument("--name", help="the savepoint's name; else one that says when it was taken")
@@ -61,11 +64,22 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
             )
         if name == "delete":
             command.add_argument("--yes", action="store_true", help="do not ask")
-        if name == "resume":
+        if name in ("resume", "replay"):
             command.add_argument(
                 "--from", dest="restore_from", help="a savepoint's name or a checkpoint's number"
             )
+        if name == "resume":
             command.add_argument("--num_workers", type=int, help="with so many workers from now on")
+        if name == "replay":
+            command.add_argument(
+                "--step", default="", help="show what goes in and out of it, by its full label"
+            )
+            command.add_argument(
+                "--key", help="give that step this key's elements only, as str or repr shows it"
+            )
+            command.add_argument(
+                "--elements", type=int, default=100_000, help="end when sources gave so many"
+            )
     parser.set_defaults(run=run)
 
 
@@ -261,6 +275,17 @@ def _resume(args: argparse.Namespace) -> int:
     return 0
 
 
+def _replay(args: argparse.Namespace) -> None:
+    """Runs user code in this very thread, so that pdb works."""
+    folder = JobFolder(args.directory, args.job)
+    folder.record()
+    which: int | str | None = args.restore_from
+    if which is not None and which.isdigit():
+        which = int(which)
+    count = replay(folder, which, args.step, args.key, args.elements)
+    print(f"{count:,} elements of sources were taken in; nothing was written")
+
+
 def _delete(args: argparse.Namespace) -> int:
     folder = JobFolder(args.directory, args.job)
     record = folder.record()
@@ -272,9 +297,24 @@ def _delete(args: argparse.Namespace) -> int:
         answer = input(f"Delete {record.job_name} with all checkpoints and savepoints ({kept})? [y/N] ")
         if answer.strip().lower() not in ("y", "yes"):
             return 1
+    graph = folder.graph()
     folder.delete()
+    _clear_sinks(graph)
     _say(args, {"deleted": args.job}, f"{args.job} is deleted")
     return 0
+
+
+def _clear_sinks(graph: Graph) -> None:
+    """Removes what the job's sinks staged and never committed."""
+    try:
+        for sink in sinks_of(graph).values():
+            if hasattr(sink, "recover"):
+                sink.recover([])
+    except Exception as error:
+        print(
+            f"what its sinks have staged could not be removed: {type(error).__name__}: {error}",
+            file=sys.stderr,
+        )
 
 
 _COMMANDS = {
@@ -287,6 +327,7 @@ _COMMANDS = {
     "resume": (_resume, "run a job again from its newest checkpoint, or another one"),
     "delete": (_delete, "remove a job that does not run, with all its checkpoints and savepoints"),
     "explain": (_explain, "what holds event time back"),
+    "replay": (_replay, "run the job's steps from a checkpoint in this process, without touching the job"),
 }
 
 
