@@ -279,9 +279,8 @@ def _replay(args: argparse.Namespace) -> None:
     """Runs user code in this very thread, so that pdb works."""
     folder = JobFolder(args.directory, args.job)
     folder.record()
-    which: int | str | None = args.restore_from
-    if which is not None and which.isdigit():
-        which = int(which)
+    given: str | None = args.restore_from
+    which = int(given) if given is not None and given.isdigit() else given
     count = replay(folder, which, args.step, args.key, args.elements)
     print(f"{count:,} elements of sources were taken in; nothing was written")
 
