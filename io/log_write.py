@@ -28,6 +28,7 @@ from hornbeam.utils.timestamp import MIN_TIMESTAMP
 STAGING = "__staging"
 _SEGMENT_BYTES = 16 << 20
 _COPY_BYTES = 4 << 20
+_DELETE_RECORDS = 100_000
 #: Elements at these ends of time have no time of their own: the clock's stands in the log.
 _NO_TIMES = (MIN_TIMESTAMP.micros, GlobalWindow().max_timestamp().micros)
 
@@ -54,9 +55,11 @@ class LogSink(TwoPhaseSink):
     transactional: bool = True
     _log: Log | None = attrs.field(default=None, init=False)
     _publisher: Producer | None = attrs.field(default=None, init=False)
+    #: Up to where staging topics are let go of, which is not done at every commit.
+    _deleted: dict[str, int] = attrs.field(factory=dict, init=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_log": None, "_publisher": None}
+        return {**self.__dict__, "_log": None, "_publisher": None, "_deleted": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -94,14 +97,15 @@ class LogSink(TwoPhaseSink):
             staging = log.topic(topic)
         except UnknownTopicError:
             return  # removed by `recover` of a later run, which was after it was committed
-        reader = Consumer(log, topic, group=topic, isolation="read_uncommitted")
-        try:
+        # With its partition assigned by hand it need not join the group whose offset it reads.
+        with Consumer(log, group=topic, isolation="read_uncommitted") as reader:
+            reader.assign([(topic, 0)])
             start = max(start, reader.committed().get((topic, 0), 0))
             if start < stop:
                 self._copy(reader, topic, start, stop)
-        finally:
-            reader.close()
-        staging.partition(0).delete_before(stop)
+        if stop - self._deleted.get(topic, 0) >= _DELETE_RECORDS:
+            staging.partition(0).delete_before(stop)
+            self._deleted[topic] = stop
 
     def _copy(self, reader: Consumer, topic: str, start: int, stop: int) -> None:
         if self._publisher is None:

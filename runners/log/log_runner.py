@@ -27,6 +27,7 @@ from hornbeam.runners.log.fork_server import server
 from hornbeam.runners.log.job_folder import JobFolder, JobRecord
 from hornbeam.runners.log.moving import Relabelling
 from hornbeam.runners.log.plans import has_test_stream
+from hornbeam.runners.log.prometheus import MetricsServer
 from hornbeam.runners.log.sinks import sinks_of
 from hornbeam.runners.log.update_check import check_update, parse_mapping
 from hornbeam.runners.runner import PipelineResult, PipelineRunner, PipelineState
@@ -61,15 +62,19 @@ class LogRunner(PipelineRunner):
         folder = _folder(options)
         server.start()
         lock = folder.lock()
+        metrics = None
         try:
+            metrics = _metrics_server(folder, options)
             coordinator = self._coordinator(folder, lock, graph, options)
         except BaseException:
+            _close(metrics)
             lock.release()
             raise
         if coordinator is None:
+            _close(metrics)
             lock.release()
             return LogResult(None, folder.record().state)
-        result = LogResult(coordinator, states.STARTING)
+        result = LogResult(coordinator, states.STARTING, metrics)
         if _ends_by_itself(graph):
             result.run()
             result.wait_until_finish()
@@ -164,6 +169,25 @@ def _settings(graph: Graph, options: PipelineOptions) -> JobSettings:
     )
 
 
+def _metrics_server(folder: JobFolder, options: PipelineOptions) -> MetricsServer | None:
+    port = options.view_as(LogOptions).metrics_port
+    if port is None:
+        return None
+    try:
+        server = MetricsServer(folder.status, port)
+    except OSError as error:
+        raise OptionError(
+            f"--metrics_port={port} cannot be had: {error}. Take another one, or 0 for a free one."
+        ) from error
+    _log.warning("Metrics of job %r: http://127.0.0.1:%s/metrics", folder.job_name, server.port)
+    return server
+
+
+def _close(server: MetricsServer | None) -> None:
+    if server is not None:
+        server.close()
+
+
 def _ends_by_itself(graph: Graph) -> bool:
     """Whether all roots end: then `run` stays until the job has ended."""
     return has_test_stream(graph) or all(pc.is_bounded for pc in graph.pcollections.values())
@@ -172,10 +196,13 @@ def _ends_by_itself(graph: Graph) -> bool:
 class LogResult(PipelineResult):
     """A job. What makes it fail is raised by `wait_until_finish`."""
 
-    def __init__(self, coordinator: Coordinator | None, state: str) -> None:
+    def __init__(
+        self, coordinator: Coordinator | None, state: str, metrics: MetricsServer | None = None
+    ) -> None:
         """None for a job that had ended before."""
         super().__init__(state)
         self._coordinator = coordinator
+        self._metrics_server = metrics
         self._error: BaseException | None = None
         self._ended = threading.Event()
         if coordinator is None:
@@ -192,6 +219,7 @@ class LogResult(PipelineResult):
             if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
                 raise
         finally:
+            _close(self._metrics_server)
             self._ended.set()
 
     @property

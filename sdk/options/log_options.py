@@ -86,6 +86,12 @@ class LogOptions(PipelineOptions):
             help="Bytes that wait between two workers before sources pause.",
         )
         parser.add_argument(
+            "--metrics_port",
+            type=_at_least(0),
+            default=None,
+            help="Figures for Prometheus at http://127.0.0.1:PORT/metrics; 0 takes a free port and logs it.",
+        )
+        parser.add_argument(
             "--inject_restarts",
             type=_at_least(1),
             default=None,

@@ -10,6 +10,7 @@ from log_io.topics import SECOND, take
 
 import hornbeam as beam
 from hornbeam.error import TransformError
+from hornbeam.io import log_write
 from hornbeam.io.log_write import LogSink, Staged
 from hornbeam.io.logio import WriteToLog
 from hornbeam.io.step_identity import step_identity
@@ -179,6 +180,19 @@ def test_what_is_written_is_seen_with_its_checkpoint_and_once(tmp_path: Path) ->
         assert seen(log) == "abce"
         job.coordinator.recover([])
         assert [name for name in log.topics(internal=True) if name.startswith("__staging")] == []
+
+
+def test_what_is_copied_is_let_go_of_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_write, "_DELETE_RECORDS", 3)
+    with Log(tmp_path) as log:
+        job = Job(tmp_path)
+        starts = []
+        for checkpoint in range(5):
+            job.bundle("a", "b")
+            token = job.checkpoint(checkpoint)
+            job.coordinator.commit(token)
+            starts.append(log.partition(token.topic, 0).log_start_offset)
+        assert starts == [0, 4, 4, 8, 8] and seen(log) == "aaaaabbbbb"
 
 
 def test_a_commit_that_dies_half_way_is_done_whole(tmp_path: Path) -> None:

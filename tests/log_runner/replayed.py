@@ -8,7 +8,10 @@ from typing import Any
 
 import hornbeam as beam
 from hornbeam.io.logio import ReadFromLog, WriteToLog
+from hornbeam.storage.log import Log, Producer
 from hornbeam.transforms.window import FixedWindows
+
+SECOND = 1_000_000
 
 #: What a test has done for each number.
 on_number: list[Callable[[int], object]] = []
@@ -35,3 +38,10 @@ def totals(directory: Path) -> Any:
         )
 
     return build
+
+
+def append(log: Log, *numbers: int) -> None:
+    """Number n at second n, spread over partitions."""
+    with Producer(log) as producer:
+        for number in numbers:
+            producer.append("numbers", [b"%d" % number], timestamps=number * SECOND, partition=number % 2)

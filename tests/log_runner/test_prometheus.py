@@ -3,11 +3,16 @@ from __future__ import annotations
 import textwrap
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
+from log_io.topics import Streaming, take
+from log_runner.replayed import append, totals
 
+from hornbeam.error import OptionError
 from hornbeam.runners.log.job_folder import CheckpointStatus, JobStatus, StepStatus
 from hornbeam.runners.log.prometheus import CONTENT_TYPE, MetricsServer, render
+from hornbeam.storage.log import Log
 
 STATUS = JobStatus(
     job_name="daily",
@@ -98,3 +103,22 @@ def test_the_server_answers_with_the_status_as_it_is() -> None:
             assert raised.value.code == code and said in raised.value.read()
         with pytest.raises(OSError):
             MetricsServer(lambda: None, server.port)
+
+
+def test_a_job_answers_while_it_runs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with Log(tmp_path / "log") as log:
+        log.create_topic("numbers", 2)
+        log.create_topic("totals")
+        append(log, *range(15))
+        options = ["--runner=LogRunner", f"--log_dir={tmp_path}", "--job_name=j", "--num_workers=1"]
+        with Streaming(totals(tmp_path), *options, "--metrics_port=0") as result:
+            port = int(caplog.messages[-1].rpartition(":")[2].partition("/")[0])
+            take(log, "totals", 2)
+            text = get(port, "/metrics")[1]
+            assert 'hornbeam_step_elements_total{job_name="j",step="Numbers/Read"}' in text
+            taken = [*options[:1], f"--log_dir={tmp_path}", "--job_name=k", f"--metrics_port={port}"]
+            with pytest.raises(OptionError, match=f"--metrics_port={port} cannot be had: .*in use"):
+                Streaming(totals(tmp_path), *taken).__enter__()
+            result.cancel()
+        with pytest.raises(urllib.error.URLError):
+            get(port, "/metrics")
