@@ -58,6 +58,7 @@ soak: $(READY) links
 	$(BIN)/python tests/log_runner/kill_campaign.py --kills 1000
 	SCALE=20 $(BIN)/python -m pytest -q tests/properties/test_streams_against_reference.py
 	cd tests && ../$(BIN)/python -m storage_log.kill_campaign 1000 7
+	cd tests && ../$(BIN)/python -m examples.kill_campaign --seconds 600 --seed 7
 	$(BIN)/python -m tests.bench.log_bench --only at_size
 
 clean:
