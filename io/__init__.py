@@ -1,6 +1,6 @@
 """Reading and writing: sources, sinks, file systems, and the connectors built on them.
 
-May import everything in authoring (coders, options, metrics, pvalue, transforms); never a runner.
+May import everything in authoring (coders, options, metrics, pvalue, transforms) and storage; never a runner.
 
 To change what a source or a reader's range is, open `source`, `range_trackers`, `concat_source`; `Read`, `read`; what
 splittable DoFns hold, `restriction`, `restriction_trackers`, `step_tracker`, `watermark_estimators`; what has no end,
@@ -8,7 +8,9 @@ splittable DoFns hold, `restriction`, `restriction_trackers`, `step_tracker`, `w
 `sink`, `write`; files of any format, `filebasedsource`, `filebasedsink`, `read_all`, `shard_names`, `temporaries`;
 paths and globs, `filesystem`, `filesystems`, `localfilesystem`; compressed files, `compression`; text, `textio` and
 the `text_source`, `record_scanner`, `text_sink` behind it; files as elements, `fileio`, with `file_writes` and
-`file_naming`. `iobase` is Beam's module path for the general parts.
+`file_naming`. Files of streams, `staged_files` and `windowed_files`; sinks that become visible with a
+checkpoint, `two_phase`; the log, `logio` with `log_read`, `log_cursor`, `log_partition`, `log_write` behind it. `iobase` is Beam's module path for the
+general parts.
 """
 
 from hornbeam.io.filebasedsink import FileBasedSink
