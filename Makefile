@@ -27,6 +27,8 @@ bench: $(READY) links
 	$(BIN)/python -m tests.bench
 	$(BIN)/python -m tests.bench.scale --quick
 	$(BIN)/python -m tests.bench.multiprocess_bench
+	$(BIN)/python -m tests.bench.log_runner_bench
+	$(BIN)/python -m tests.bench.stream_scale --counts 100000,1000000
 
 # The package `hornbeam` is four folders of the root; .ns/hornbeam joins them by links, for tools that walk paths.
 links:
@@ -56,6 +58,8 @@ soak: $(READY) links
 	$(BIN)/python -m tests.bench.multiprocess_bench --memory 100000000
 	HORNBEAM_SOAK=1 $(BIN)/python -m pytest -q tests/model
 	$(BIN)/python tests/log_runner/kill_campaign.py --kills 1000
+	$(BIN)/python -m tests.bench.stream_scale
+	$(BIN)/python -m tests.bench.stream_scale --seconds 600
 	SCALE=20 $(BIN)/python -m pytest -q tests/properties/test_streams_against_reference.py
 	cd tests && ../$(BIN)/python -m storage_log.kill_campaign 1000 7
 	cd tests && ../$(BIN)/python -m examples.kill_campaign --seconds 600 --seed 7
