@@ -71,6 +71,7 @@ class PartitionCursor:
         self._consumer.assign([(topic, partition)])
         self._fetched: deque[RecordBatch] = deque()
         self._open: _OpenBatch | None = None
+        self._peeked: Piece | None = None
         self._position = -1
         self._lag = Metrics.gauge("hornbeam.log", f"lag {topic}-{partition}")
         self._lost = Metrics.counter("hornbeam.log", "records_lost")
@@ -84,7 +85,7 @@ class PartitionCursor:
         """Goes on at `offset`; costs nothing where it is already."""
         if offset != self._position:
             self._fetched.clear()
-            self._open = None
+            self._open = self._peeked = None
             self._consumer.seek(self.topic, self.partition, offset)
             self._position = offset
 
@@ -102,6 +103,8 @@ class PartitionCursor:
         if batch is None:
             return None
         first = batch.taken
+        if self._peeked is not None and self._peeked.next_offset <= stop:
+            return self._peeked  # a turn ended before it was used: it is decoded once
         last = min(first + size, len(batch.rows))
         if batch.batch.last_offset >= stop:
             last = min(last, int(np.searchsorted(batch.offsets, stop)))
@@ -109,11 +112,13 @@ class PartitionCursor:
         following = batch.batch.next_offset if is_all else int(batch.offsets[last])
         rows = batch.rows if is_all and not first else batch.rows[first:last]
         elements = rows if self._decode is None else self._decoded(rows, batch.offsets[first:last])
-        return Piece(elements, batch.micros[first:last], int(min(following, stop)))
+        self._peeked = Piece(elements, batch.micros[first:last], int(min(following, stop)))
+        return self._peeked
 
     def take(self, piece: Piece) -> None:
         """The piece that came last is used."""
         assert self._open is not None
+        self._peeked = None
         self._open.taken += len(piece.elements)
         self._position = piece.next_offset
         if self._open.taken == len(self._open.rows):

@@ -442,6 +442,10 @@ class Attempt:
                 joined.merge(worker.told.metrics)
         return joined
 
+    def cpu_seconds(self) -> list[float]:
+        """The processor's time of each worker that has ended well."""
+        return [ended.cpu_seconds for ended in self._ended.values()]
+
     def pids(self) -> tuple[int, ...]:
         """The workers' processes."""
         return tuple(worker.pid for worker in self.workers)

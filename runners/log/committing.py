@@ -66,7 +66,8 @@ class Committer:
         from that one knows no other. Waits when commits are far behind."""
         if len(self._open) >= _OPEN_MAX:
             self.wait()
-        return [token for checkpoint in sorted(self._open) for token in self._open.get(checkpoint, ())]
+        checkpoints = list(self._open)  # the thread takes away while this looks
+        return [token for checkpoint in sorted(checkpoints) for token in self._open.get(checkpoint, ())]
 
     def commit_now(self, checkpoint: int, tokens: Sequence[Any]) -> None:
         """Commits in the caller's thread."""

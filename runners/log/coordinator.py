@@ -120,6 +120,10 @@ class Coordinator:
         """How long each worker stood still for each of the newest checkpoints."""
         return list(self._pauses_ms)
 
+    def cpu_seconds(self) -> list[float]:
+        """The processor's time of each worker of the last attempt, once it has ended well."""
+        return [] if self._attempt is None else self._attempt.cpu_seconds()
+
     def is_processing(self, after_attempt: int) -> bool:
         """Whether all workers of a later attempt are restored and at work."""
         attempt = self._attempt

@@ -258,6 +258,10 @@ class LogResult(PipelineResult):
         """How long each worker processed nothing for each of the newest checkpoints, in milliseconds."""
         return [] if self._coordinator is None else self._coordinator.pauses_ms()
 
+    def cpu_seconds(self) -> list[float]:
+        """The processor's time of each worker of the last attempt, once the job has ended."""
+        return [] if self._coordinator is None else self._coordinator.cpu_seconds()
+
     def is_processing(self, after_attempt: int) -> bool:
         """Whether all workers of an attempt after that one are restored and at work."""
         return self._coordinator is not None and self._coordinator.is_processing(after_attempt)

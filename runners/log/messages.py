@@ -132,7 +132,6 @@ class Told:
     turns: int
     steps: tuple[StepStatus, ...]
     metrics: MetricsSnapshot
-    is_at_work: bool = False
 
 
 @attrs.frozen
@@ -172,6 +171,7 @@ class WantRestart:
 
 @attrs.frozen
 class Ended:
-    """Everything is torn down."""
+    """Everything is torn down. `cpu_seconds` is the processor's time since the task began."""
 
     metrics: MetricsSnapshot
+    cpu_seconds: float = 0.0

@@ -138,7 +138,7 @@ class Worker:
     def run(self) -> None:
         """Runs the task until told to end."""
         begin = self._begin
-        began = time.perf_counter()
+        began, cpu_began = time.perf_counter(), time.process_time()
         RuntimeValueProvider.set_runtime_options(dict(begin.options))
         self._exchange = Exchange(begin.exchange, begin.worker, begin.workers)
         threading.Thread(target=self._control, name="hornbeam-control", daemon=True).start()
@@ -151,7 +151,7 @@ class Worker:
             finally:
                 failed = sys.exc_info()[0] is not None
                 self._teardown(set_up, failed)
-            self.send(Ended(self._registry.snapshot()))
+            self.send(Ended(self._registry.snapshot(), time.process_time() - cpu_began))
         finally:
             self._space.close()
 

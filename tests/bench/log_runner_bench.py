@@ -136,18 +136,28 @@ def throughput(scale: float, build: Any = counting, name: str = "throughput") ->
         empty = tempfile.mkdtemp(dir=folder)
         fill(empty, "events", 0)
         fill(folder, "events", events)
+        cpu = time.process_time()
         direct, _ = run(build, folder, ["--runner=DirectRunner", "--streaming"])
-        print(f"{name}: DirectRunner as a stream: {events / direct:,.0f} events/s")
+        direct_cpu = time.process_time() - cpu
+        print(f"{name}: DirectRunner as a stream: {events / direct:,.0f} events/s,", end=" ")
+        print(f"by processor time {events / direct_cpu:,.0f}")
         for workers in (1, 2):
             fresh(folder, "counts")
             start, _ = run(build, empty, log_flags(empty, "empty", workers, 1000))
+            cpu = time.process_time()
             seconds, result = run(build, folder, log_flags(folder, name, workers, 1000))
-            rate = events / (seconds - start)
+            of_workers = sum(result.cpu_seconds()) / workers
+            coordinator = time.process_time() - cpu
+            rate, cpu_rate = events / (seconds - start), events / (of_workers + coordinator / 2)
             print(
                 f"{name}: {workers} workers: {rate:,.0f} events/s, {rate * direct / events:.2f} of DirectRunner;",
                 end=" ",
             )
-            print(f"with the start of {start:.2f} s {events / seconds:,.0f}; pauses {_pauses(result)}")
+            print(
+                f"by processor time {cpu_rate:,.0f}, {cpu_rate * direct_cpu / events:.2f} of DirectRunner",
+                end=" ",
+            )
+            print(f"(coordinator {coordinator:.2f} s); pauses {_pauses(result)}")
     finally:
         shutil.rmtree(folder)
 
