@@ -171,7 +171,7 @@ class ReadHead(SourceHead):
         previous = set_current(self.container)
         try:
             self._pace.begin()
-            self._begin()
+            self.begin()
             while self._splits and not self._pace.is_over():
                 self._read(next(iter(self._splits.values())))
         except BaseException as error:
@@ -180,8 +180,8 @@ class ReadHead(SourceHead):
         finally:
             set_current(previous)
 
-    def _begin(self) -> None:
-        """Splits the source, once."""
+    def begin(self) -> None:
+        """Splits the source, once; a driver may do so before the first turn."""
         if self._has_begun:
             return
         self._has_begun = True

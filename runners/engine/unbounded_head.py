@@ -141,7 +141,7 @@ class UnboundedReadHead(SourceHead):
         previous = set_current(self.container)
         try:
             with processing_time.at(now):
-                self._begin()
+                self.begin()
                 end = perf_counter() + self._turn_seconds
                 for _ in range(len(self._ready)):
                     self._read(self._readings[self._ready.popleft()], now)
@@ -153,8 +153,8 @@ class UnboundedReadHead(SourceHead):
         finally:
             set_current(previous)
 
-    def _begin(self) -> None:
-        """Splits the source, once."""
+    def begin(self) -> None:
+        """Splits the source, once; a driver may do so before the first turn."""
         if self._has_begun:
             return
         self._has_begun = True

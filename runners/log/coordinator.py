@@ -20,6 +20,7 @@ import attrs
 from hornbeam.error import BeamError, DataError, RunnerError
 from hornbeam.graph.model import Graph
 from hornbeam.metrics.execution import MetricsRegistry
+from hornbeam.options.value_provider import RuntimeValueProvider
 from hornbeam.runners.engine.explain import Explanation
 from hornbeam.runners.log import job_folder as states
 from hornbeam.runners.log.attempt import (
@@ -35,6 +36,7 @@ from hornbeam.runners.log.attempt import (
 from hornbeam.runners.log.commands import Commands
 from hornbeam.runners.log.committing import Committer
 from hornbeam.runners.log.exchange import remove_exchanges
+from hornbeam.runners.log.first_splits import deal_splits
 from hornbeam.runners.log.job_folder import JobFolder, JobRecord, JobStatus
 from hornbeam.runners.log.messages import Begin
 from hornbeam.runners.log.moving import Relabelling, move
@@ -232,8 +234,12 @@ class Coordinator:
     def _one_attempt(self) -> Outcome:
         origin = self._origin()
         workers, graph, moves = self._settings.num_workers, self._graph, False
+        metadata = {"workers": workers, "plan": plan_signature(graph), "attempt": 0}
         if origin is None:
             self._committer.recover([])
+            if workers > 1:
+                RuntimeValueProvider.set_runtime_options(dict(self._settings.options))
+                origin = deal_splits(self.store, graph, workers, {**metadata, "quiesced": True, "tokens": []})
         else:
             self._commit_again(origin)
             moves = self._has_to_move(origin)

@@ -7,7 +7,7 @@ Entries of keys stay where they are, unless their step has another label: worker
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -174,12 +174,15 @@ def _dealt(
 
 
 def _of_head(state: str, rest: bytes, value: bytes, workers: int) -> Iterator[tuple[str, int, bytes, bytes]]:
-    """Entries of a source: (None, token, number) are dealt out by their number, all others are for every worker."""
     name, _ = pickle.loads(value)
+    yield from ((state, worker, rest, value) for worker in workers_of_entry(name, workers))
+
+
+def workers_of_entry(name: Any, workers: int) -> Iterable[int]:
+    """Who gets an entry of a source: parts, named (None, token, number), go by their number, all else to everybody."""
     if isinstance(name, tuple) and len(name) == 3 and isinstance(name[2], int):
-        yield state, name[2] % workers, rest, value
-    else:
-        yield from ((state, each, rest, value) for each in range(workers))
+        return (name[2] % workers,)
+    return range(workers)
 
 
 def _of_gates(

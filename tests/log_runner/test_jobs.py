@@ -280,3 +280,20 @@ def test_a_changed_pipeline_goes_on_with_the_state_of_the_old_one(ends: str, tmp
     result = _changed(tmp_path, changed, "--num_workers=3", "--map_transforms=number=count")
     assert result.wait_until_finish(60_000) == "DONE"
     campaign_jobs.check("stateful", job.path, job.size)
+
+
+def test_splits_of_a_source_are_read_by_all_workers(tmp_path: Path) -> None:
+    for number in range(6):
+        (tmp_path / f"part-{number}.txt").write_text("".join(f"{number}-{line}\n" for line in range(50)))
+    options = ["--runner=LogRunner", "--job_name=read", f"--log_dir={tmp_path}", "--num_workers=3", "--bundle_size=5",
+               "--inject_restarts=7", "--no_progress"]  # fmt: skip
+    with beam.Pipeline(options=PipelineOptions(options)) as p:
+        (
+            p
+            | beam.io.ReadFromText(str(tmp_path / "part-*.txt"))
+            | beam.Map(lambda line: (line, os.getpid()))
+            | beam.ParDo(campaign_jobs.WriteStaged(str(tmp_path / "out")))
+        )
+    rows = list(committed(str(tmp_path / "out")))
+    assert Counter(line for line, _ in rows) == Counter(f"{n}-{line}" for n in range(6) for line in range(50))
+    assert len({pid for _, pid in rows}) >= 3
