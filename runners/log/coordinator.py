@@ -51,8 +51,6 @@ _log = logging.getLogger(__name__)
 
 _STATUS_SECONDS = 1.0
 _COMMANDS_SECONDS = 0.1
-#: Attempts in a row that end before any checkpoint was published.
-_CRASHES_MAX = 12
 _BACK_OFF_SECONDS_MAX = 5.0
 _OLD_WORKERS_SECONDS = 30.0
 _DISK_FULL_SECONDS = 0.5
@@ -68,6 +66,7 @@ class JobSettings:
     worker_timeout_ms: int
     bundle_timeout_ms: int
     failures_max: int
+    crashes_max: int
     memory_bytes_max: int
     bundle_size: int
     exchange_bytes_max: int
@@ -199,7 +198,7 @@ class Coordinator:
                 if failures >= self._settings.failures_max or self._is_final(outcome):
                     assert outcome.error is not None
                     raise outcome.error
-            if crashes >= _CRASHES_MAX:
+            if crashes >= self._settings.crashes_max:
                 raise RunnerError(
                     f"job {self.folder.job_name!r} failed {crashes} times without coming to a checkpoint; "
                     f"the last time: {self._last_failure}"

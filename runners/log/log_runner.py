@@ -158,6 +158,7 @@ def _settings(graph: Graph, options: PipelineOptions) -> JobSettings:
         worker_timeout_ms=log_options.worker_timeout_ms,
         bundle_timeout_ms=log_options.bundle_timeout_ms,
         failures_max=log_options.failures_max,
+        crashes_max=log_options.crashes_max,
         memory_bytes_max=direct.memory_limit_bytes(),
         bundle_size=direct.bundle_size,
         exchange_bytes_max=log_options.exchange_bytes_max,

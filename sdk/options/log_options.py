@@ -80,6 +80,12 @@ class LogOptions(PipelineOptions):
             help="A failure of user code at the same element fails the job when it comes so many times in a row.",
         )
         parser.add_argument(
+            "--crashes_max",
+            type=_at_least(1),
+            default=12,
+            help="So many dead workers in a row, without a checkpoint in between, fail the job.",
+        )
+        parser.add_argument(
             "--exchange_bytes_max",
             type=_at_least(1024),
             default=16 << 20,

@@ -125,7 +125,7 @@ class Campaign:
             environment["HORNBEAM_WORKER_FAULTS"] = self._worker_faults(workers)
         arguments = [
             name, folder, str(self.size), str(self.pause), f"--num_workers={workers}",
-            f"--checkpoint_interval_ms={self.interval_ms}", "--worker_timeout_ms=10000",
+            f"--checkpoint_interval_ms={self.interval_ms}", "--worker_timeout_ms=10000", "--crashes_max=1000",
         ]  # fmt: skip
         with open(os.path.join(folder, "output"), "ab") as output:
             job = subprocess.Popen(
