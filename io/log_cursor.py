@@ -27,10 +27,11 @@ class LostRecordsError(DataError):
 
 @attrs.define
 class Piece:
-    """Some records in a row: what the step gives for them, their times, and the offset up to which they reach."""
+    """Some records in a row: what the step gives for them, their times and offsets, and the offset up to which they reach."""
 
     elements: list[Any]
     micros: Any
+    offsets: Any
     next_offset: int
 
 
@@ -112,7 +113,9 @@ class PartitionCursor:
         following = batch.batch.next_offset if is_all else int(batch.offsets[last])
         rows = batch.rows if is_all and not first else batch.rows[first:last]
         elements = rows if self._decode is None else self._decoded(rows, batch.offsets[first:last])
-        self._peeked = Piece(elements, batch.micros[first:last], int(min(following, stop)))
+        self._peeked = Piece(
+            elements, batch.micros[first:last], batch.offsets[first:last], int(min(following, stop))
+        )
         return self._peeked
 
     def take(self, piece: Piece) -> None:

@@ -159,6 +159,8 @@ class ReadPartition(_OpensLog, RestrictionProvider, WatermarkEstimatorProvider):
         self.idle_timeout = spec.idle_timeout
         self._cursors: dict[tuple[str, int], PartitionCursor] = {}
         self._size = _PIECE
+        #: What the steps behind are working on: the partition, and offsets and times of its records.
+        self._giving: tuple[LogPartition, Any, Any] | None = None
 
     def process(
         self,
@@ -178,7 +180,10 @@ class ReadPartition(_OpensLog, RestrictionProvider, WatermarkEstimatorProvider):
             cursor.take(piece)
             claimed = piece.next_offset
             began = time.perf_counter()
-            yield self._stamped(piece, estimator)
+            stamped = self._stamped(piece, estimator)
+            self._giving = (element, piece.offsets, stamped.micros)
+            yield stamped
+            self._giving = None
             self._adapt(time.perf_counter() - began, len(piece.elements))
         cursor.note_lag()
         if piece is not None or max(cursor.position, claimed) >= stop:
@@ -194,6 +199,16 @@ class ReadPartition(_OpensLog, RestrictionProvider, WatermarkEstimatorProvider):
             cursor.close()
         self._cursors = {}
         super().teardown()
+
+    def locate_failure(self, micros: int | None) -> str | None:
+        """Asked by the engine when a step behind has failed, at an element of that time if it is known: where it was read."""
+        if self._giving is None:
+            return None
+        part, offsets, times = self._giving
+        same = offsets[times == micros] if micros is not None else offsets[:0]
+        first, last = (same[0], same[-1]) if len(same) else (offsets[0], offsets[-1])
+        shown = f"offset {first}" if first == last else f"offsets {first} to {last}"
+        return f"{shown} of {part.topic}-{part.partition}"
 
     def initial_restriction(self, element: LogPartition) -> OffsetRange:
         """The offsets to read; without end where records are read for ever or for a time."""

@@ -50,6 +50,20 @@ class Failure:
         return text + (f" ({', '.join(where)})" if where else "")
 
 
+def note_position(error: BaseException, dofn: Any) -> None:
+    """Adds where the source read what a step behind it failed at, if the source's DoFn can tell (`locate_failure`)."""
+    locate = getattr(dofn, "locate_failure", None)
+    if locate is None or getattr(error, "hornbeam_position", None) is not None:
+        return
+    failure = getattr(error, "hornbeam_failure", None)
+    stamp = None if failure is None or failure.timestamp is None else failure.timestamp.micros
+    position = locate(stamp)
+    if position is not None:
+        error.add_note(f"read at {position}")
+        with contextlib.suppress(AttributeError, TypeError):  # an exception may have slots
+            error.hornbeam_position = position  # type: ignore[attr-defined]
+
+
 def short_repr(value: Any) -> str:
     """A repr that is never long and never raises."""
     try:

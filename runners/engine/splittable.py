@@ -18,7 +18,7 @@ from hornbeam.metrics.execution import set_current
 from hornbeam.runners.engine.bundle import Bundle
 from hornbeam.runners.engine.dofn_operator import DoFnOperator
 from hornbeam.runners.engine.element_operators import iterable_result
-from hornbeam.runners.engine.failures import note_failure, stopped_iteration
+from hornbeam.runners.engine.failures import note_failure, note_position, stopped_iteration
 from hornbeam.runners.engine.side_inputs import SideInputReader
 from hornbeam.transforms.signature import DoFnSignature
 from hornbeam.utils import processing_time
@@ -145,6 +145,7 @@ class SplittableOperator(SplittableCalls):
                     self._work(one, part)
             except BaseException as error:
                 note_failure(error, self.label, bundle, index)
+                note_position(error, self.signature.dofn)
                 raise
 
     def resume(self, one: Bundle, restriction: Any) -> None:
@@ -154,6 +155,7 @@ class SplittableOperator(SplittableCalls):
             self._work(one, restriction)
         except BaseException as error:
             note_failure(error, self.label, one, 0)
+            note_position(error, self.signature.dofn)
             raise
         finally:
             set_current(previous)

@@ -26,7 +26,7 @@ from hornbeam.metrics.execution import MetricsContainer, set_current
 from hornbeam.pvalue import TaggedOutput
 from hornbeam.runners.engine.bundle import Bundle
 from hornbeam.runners.engine.clock import NEVER
-from hornbeam.runners.engine.failures import note_failure, short_repr
+from hornbeam.runners.engine.failures import note_failure, note_position, short_repr
 from hornbeam.runners.engine.head import DELETED, Hold, SourceHead
 from hornbeam.runners.engine.operator import Receiver
 from hornbeam.runners.engine.pacing import TURN_SECONDS, Pace
@@ -214,6 +214,7 @@ class SplittableHead(SplittableCalls, SourceHead):
             self._settle(work, view, estimator, now)
         except BaseException as error:
             note_failure(error, self.label, work.one, 0)
+            note_position(error, self.signature.dofn)
             raise
         return self._pace.elements
 

@@ -441,7 +441,7 @@ class Coordinator:
             "message": str(error),
             "step": getattr(failure, "step", None),
             "element": getattr(failure, "element", None),
-            "position": str(getattr(failure, "timestamp", None)),
+            "position": getattr(error, "hornbeam_position", None) or str(getattr(failure, "timestamp", None)),
             "traceback": "\n".join(getattr(error, "__notes__", None) or ()),
         }
         if not interrupted:

@@ -167,6 +167,21 @@ def test_a_value_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
     assert "The value at offset 4 of t-0 cannot be decoded." in raised.value.__notes__
 
 
+def test_an_element_that_a_step_behind_fails_at_is_found_again(tmp_path: Path) -> None:
+    with Log(tmp_path) as log, Producer(log) as producer:
+        log.create_topic("t")
+        producer.append("t", [b"%d" % n for n in range(7)], timestamps=[n // 2 * SECOND for n in range(7)])
+
+    def fail_at(bad: bytes) -> list[str]:
+        with pytest.raises(ZeroDivisionError) as raised, beam.Pipeline() as p:
+            p | ReadFromLog(tmp_path, "t", bounded=True) | beam.Map(lambda value: 1 // (value != bad))
+        return raised.value.__notes__
+
+    assert fail_at(b"6")[-1] == "read at offset 6 of t-0"
+    assert fail_at(b"3")[-1] == "read at offsets 2 to 3 of t-0"  # two of one time
+    assert "on element b'3'" in fail_at(b"3")[0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
