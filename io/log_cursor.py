@@ -27,7 +27,7 @@ class LostRecordsError(DataError):
 
 @attrs.define
 class Piece:
-    """Some records in a row: what the step gives for them, their times and offsets, and the offset up to which they reach."""
+    """Some records in a row: what the step gives for them, their times and offsets, and up to where they reach."""
 
     elements: list[Any]
     micros: Any

@@ -176,15 +176,12 @@ class ReadPartition(_OpensLog, RestrictionProvider, WatermarkEstimatorProvider):
         stop = self._stop(cursor, restriction)
         while (piece := cursor.peek(self._size, stop)) is not None and piece.elements:
             if not tracker.try_claim(piece.next_offset - 1):
+                # Split meanwhile. What lies before the split is still ours, and it cannot be split again.
+                yield from self._rest(cursor, tracker.current_restriction().stop, element, estimator)
                 return
-            cursor.take(piece)
             claimed = piece.next_offset
-            began = time.perf_counter()
-            stamped = self._stamped(piece, estimator)
-            self._giving = (element, piece.offsets, stamped.micros)
-            yield stamped
-            self._giving = None
-            self._adapt(time.perf_counter() - began, len(piece.elements))
+            yield from self._give(cursor, piece, element, estimator)
+        stop = min(stop, tracker.current_restriction().stop)
         cursor.note_lag()
         if piece is not None or max(cursor.position, claimed) >= stop:
             tracker.try_claim(restriction.stop)  # all that is left is void
@@ -192,6 +189,28 @@ class ReadPartition(_OpensLog, RestrictionProvider, WatermarkEstimatorProvider):
         if cursor.position > claimed:
             tracker.try_claim(cursor.position - 1)  # void as well
         tracker.defer_remainder(Duration(micros=_poll_micros(cursor.idle_polls)))
+
+    def _rest(
+        self, cursor: PartitionCursor, stop: float, element: LogPartition, estimator: RecordTimes
+    ) -> Iterator[TimestampedValues[Any]]:
+        """What comes before `stop`."""
+        while cursor.position < stop:
+            piece = cursor.peek(self._size, stop)
+            if piece is None or not piece.elements:
+                return
+            yield from self._give(cursor, piece, element, estimator)
+
+    def _give(
+        self, cursor: PartitionCursor, piece: Piece, element: LogPartition, estimator: RecordTimes
+    ) -> Iterator[TimestampedValues[Any]]:
+        """Gives a piece, and sees how long the steps behind take for it."""
+        cursor.take(piece)
+        stamped = self._stamped(piece, estimator)
+        self._giving = (element, piece.offsets, stamped.micros)
+        began = time.perf_counter()
+        yield stamped
+        self._adapt(time.perf_counter() - began, len(piece.elements))
+        self._giving = None
 
     def teardown(self) -> None:
         """Closes what was read from."""
@@ -201,7 +220,7 @@ class ReadPartition(_OpensLog, RestrictionProvider, WatermarkEstimatorProvider):
         super().teardown()
 
     def locate_failure(self, micros: int | None) -> str | None:
-        """Asked by the engine when a step behind has failed, at an element of that time if it is known: where it was read."""
+        """Where a step behind has failed, at an element of that time if it is known; the engine asks."""
         if self._giving is None:
             return None
         part, offsets, times = self._giving

@@ -251,6 +251,33 @@ def test_what_is_claimed_and_what_is_left(tmp_path: Path) -> None:
         hand.dofn.teardown()
 
 
+@pytest.mark.parametrize("fraction", [0, 0.001, 0.3, 0.999])
+@pytest.mark.parametrize("after", [1, 2, 4])
+def test_what_is_split_while_it_is_read_comes_whole(tmp_path: Path, fraction: float, after: int) -> None:
+    """Seen on MultiProcessRunner: a piece reached over the point of the split, and what of it lay before that was lost."""
+    with Log(tmp_path) as log:
+        fill(log, "t", [])
+        with Producer(log) as producer:
+            for start in range(0, 5000, 1000):
+                producer.append("t", [b"%d" % n for n in range(start, start + 1000)])
+        hand = ByHand(tmp_path, ReadPartition, bounded=True)
+        tracker = hand.dofn.create_tracker(OffsetRange(0, 5000))
+        view = RestrictionTrackerView(tracker)
+        found: list[Any] = []
+        parts: Any = None
+        for count, piece in enumerate(hand.dofn.process(LogPartition("t", 0, 0), view, hand.estimator)):
+            found += piece.values
+            if count + 1 == after:
+                parts = tracker.try_split(fraction)
+        assert tracker.check_done()
+        primary, residual = parts
+        assert found == [b"%d" % n for n in range(int(primary.stop))] and residual == OffsetRange(
+            primary.stop, 5000
+        )
+        assert found + hand.run(residual)[0] == [b"%d" % n for n in range(5000)]
+        hand.dofn.teardown()
+
+
 def test_void_offsets_are_claimed_too(tmp_path: Path) -> None:
     with Log(tmp_path) as log:
         log.create_topic("t")

@@ -12,7 +12,7 @@ import hornbeam as beam
 from hornbeam.error import TransformError
 from hornbeam.io import log_write
 from hornbeam.io.log_write import LogSink, Staged
-from hornbeam.io.logio import WriteToLog
+from hornbeam.io.logio import ReadFromLog, WriteToLog
 from hornbeam.io.step_identity import step_identity
 from hornbeam.io.two_phase import TwoPhaseSink, TwoPhaseWrite, TwoPhaseWriter, WriteTwoPhase
 from hornbeam.options.pipeline_options import PipelineOptions
@@ -270,3 +270,19 @@ def test_a_sink_of_ones_own(tmp_path: Path) -> None:
     assert sorted(map(int, target.read_text().split())) == list(range(20_000))
     with pytest.raises(TransformError, match="needs a TwoPhaseSink; found 3"):
         WriteTwoPhase(3)  # type: ignore[arg-type]
+
+
+def test_from_log_to_log_in_several_processes(tmp_path: Path) -> None:
+    """Restrictions are split while they are worked on, and bundles written by several processes."""
+    count = 150_000
+    values = [b"%d" % n for n in range(count)]
+    with Log(tmp_path) as log, Producer(log, acks="write") as producer:
+        log.create_topic("t", 3)
+        for start in range(0, count, 10_000):
+            producer.append("t", values[start : start + 10_000], values[start : start + 10_000])
+    options = PipelineOptions(["--runner=MultiProcessRunner", "--num_workers=2"])
+    with beam.Pipeline(options=options) as p:
+        read = p | ReadFromLog(tmp_path, "t", bounded=True, value_coder=int)
+        read | beam.Map(lambda n: n + 1) | WriteToLog(tmp_path, "out", key=str, value_coder=str, partitions=2)
+    with Log(tmp_path) as log:
+        assert sorted(int(r.value or b"") for r in take(log, "out")) == list(range(1, count + 1))
