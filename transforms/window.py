@@ -59,7 +59,7 @@ __all__ = [
 
 V = TypeVar("V")
 
-#: No session ends later: the last microsecond that fits into 64 bits.
+#: No window ends later, so that each has ended at the end of time: the last microsecond that fits into 64 bits.
 LAST_END_MICROS = (1 << 63) - 1
 
 
@@ -249,7 +249,7 @@ class FixedWindows(NonMergingWindowFn):
         """The window that the timestamp lies in."""
         micros = micros_of(context.timestamp)
         start = micros - (micros - self.offset_micros) % self.size_micros
-        return [IntervalWindow.from_micros(start, start + self.size_micros)]
+        return [IntervalWindow.from_micros(start, min(start + self.size_micros, LAST_END_MICROS))]
 
     def get_window_coder(self) -> Coder:
         """The coder of interval windows."""
@@ -300,7 +300,7 @@ class SlidingWindows(NonMergingWindowFn):
         size = self.size_micros
         latest = micros - (micros - self.offset_micros) % self.period_micros
         return [
-            IntervalWindow.from_micros(start, start + size)
+            IntervalWindow.from_micros(start, min(start + size, LAST_END_MICROS))
             for start in range(latest, micros - size, -self.period_micros)
         ]
 
@@ -373,10 +373,14 @@ def _merge_session(merge_context: WindowFn.MergeContext, session: list[IntervalW
 
 
 def _positive(value: DurationTypes, owner: str, parameter: str) -> int:
-    """The duration in microseconds; ValueError unless it is above zero."""
+    """The duration in microseconds; ValueError unless it is above zero and fits into time."""
     micros = micros_of(value)
     if micros <= 0:
         raise ValueError(f"{owner}: {parameter} must be strictly positive; it is {value!r}.")
+    if micros > LAST_END_MICROS:
+        raise ValueError(
+            f"{owner}: {parameter} is longer than half of time (292,271 years); it is {value!r}."
+        )
     return micros
 
 

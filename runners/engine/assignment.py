@@ -6,6 +6,7 @@ Model, section 2.2); an element at t is in the sliding windows that start in (t 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -46,11 +47,7 @@ class WindowAssigner:
             self._assign: Callable[[Bundle], Windows] = lambda bundle: GLOBAL_WINDOWS
         elif kind is FixedWindows:
             size, offset = window_fn.size_micros, window_fn.offset_micros  # type: ignore[attr-defined]
-            self._by_slice(
-                size,
-                offset,
-                lambda i: (IntervalWindow.from_micros(offset + i * size, offset + (i + 1) * size),),
-            )
+            self._by_slice(size, offset, lambda i: (_interval(offset + i * size, size),))
         elif kind is SlidingWindows:
             self._sliding(window_fn)  # type: ignore[arg-type]
         elif kind is Sessions:
@@ -95,13 +92,13 @@ class WindowAssigner:
     def _sliding(self, fn: SlidingWindows) -> None:
         size, period, offset = fn.size_micros, fn.period_micros, fn.offset_micros
         # Within one slice of gcd(size, period) all elements are in the same windows.
-        step = int(np.gcd(size, period))
+        step = math.gcd(size, period)
 
         def make(i: int) -> WindowSet:
             stamp = offset + i * step
             last = stamp - (stamp - offset) % period
             starts = range(last, stamp - size, -period)
-            return tuple(IntervalWindow.from_micros(start, start + size) for start in starts)
+            return tuple(_interval(start, size) for start in starts)
 
         self._by_slice(step, offset, make)
 
@@ -113,6 +110,10 @@ class WindowAssigner:
             sets.append(tuple(assign(context(Timestamp(micros=stamp), value, window))))
         coded = Coded.of(sets)
         return coded.table[0] if len(coded.table) == 1 else coded
+
+
+def _interval(start: int, size: int) -> IntervalWindow:
+    return IntervalWindow.from_micros(start, min(start + size, LAST_END_MICROS))
 
 
 def _gaps(bundle: Bundle, gap: int) -> Windows:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hornbeam.graph import urns
 from hornbeam.graph.model import Function
 from hornbeam.transforms.window import (
+    LAST_END_MICROS,
     BoundedWindow,
     FixedWindows,
     GlobalWindow,
@@ -28,7 +29,7 @@ from hornbeam.transforms.window import (
     windowfn_from_function,
     windowfn_to_function,
 )
-from hornbeam.utils.timestamp import MIN_TIMESTAMP, Duration, Timestamp
+from hornbeam.utils.timestamp import MAX_TIMESTAMP, MIN_TIMESTAMP, Duration, Timestamp
 
 
 def assigned(windowfn: WindowFn, timestamp: Any) -> list[BoundedWindow]:
@@ -82,6 +83,22 @@ def test_assignment(windowfn: WindowFn, timestamp: Any, expected: list[tuple[flo
 
 def test_global_windows_assign_the_one_global_window() -> None:
     assert assigned(GlobalWindows(), -5) == [GlobalWindow()]
+
+
+@pytest.mark.parametrize("windowfn", [FixedWindows(60), SlidingWindows(60, 30), Sessions(60)])
+def test_the_last_windows_end_with_time(windowfn: WindowFn) -> None:
+    assert all(
+        window.end <= Timestamp(micros=LAST_END_MICROS) for window in assigned(windowfn, MAX_TIMESTAMP)
+    )
+
+
+@pytest.mark.parametrize(
+    "make",
+    [FixedWindows, Sessions, lambda size: SlidingWindows(size, 1), lambda size: SlidingWindows(1, size)],
+)
+def test_windows_longer_than_time_are_refused(make: Any) -> None:
+    with pytest.raises(ValueError, match="longer than half of time"):
+        make(10**13)
 
 
 def test_windows_at_the_beginning_of_time_hold_it() -> None:
