@@ -104,6 +104,8 @@ class StepStatus:
     output_watermark: int | str | None = None
     #: Things kept (keys with windows, timers).
     entries: int = 0
+    #: Elements (once a window) that came when the window had expired or its trigger had finished, since the job began.
+    dropped: int = 0
     #: Bytes that wait in front of the step in exchanges.
     backlog_bytes: int = 0
     #: Processing time less output watermark, in milliseconds, where that says something.

@@ -77,6 +77,9 @@ def _families(status: JobStatus) -> Iterator[Family]:
     )
     yield by_step("lag_seconds", "gauge", "The clock less the watermark.", _lag)
     yield by_step("backlog_bytes", "gauge", "What waits in front of the step.", lambda s: s.backlog_bytes)
+    yield by_step(
+        "dropped_total", "counter", "Elements dropped: late, or after their trigger.", lambda s: s.dropped
+    )
     yield by_step("entries", "gauge", "Things that the step keeps.", lambda s: s.entries)
 
 

@@ -7,11 +7,16 @@ from collections.abc import Iterable, Sequence
 import attrs
 
 from hornbeam.runners.engine.head import BEGINNING_OF_TIME, END_OF_TIME
+from hornbeam.runners.engine.late_data import DROPPED_CLOSED, DROPPED_LATE
+from hornbeam.runners.engine.operator import Operator
 from hornbeam.runners.log.job_folder import StepStatus
 from hornbeam.runners.log.task import Task
+from hornbeam.utils.timestamp import MAX_TIMESTAMP_MICROS, MIN_TIMESTAMP_MICROS
 
 #: What stands for the end of time in a status.
 END = "end"
+
+_DROPPED = (DROPPED_LATE.fast_name(), DROPPED_CLOSED.fast_name())
 
 
 def step_statuses(task: Task) -> tuple[StepStatus, ...]:
@@ -24,6 +29,7 @@ def step_statuses(task: Task) -> tuple[StepStatus, ...]:
             input_watermark=_shown(stage.input_watermark),
             output_watermark=_shown(stage.output_watermark),
             entries=stage.entries(),
+            dropped=_dropped(task, stage.operators.values()),
         )
         for stage in task.stages.values()
     )
@@ -44,10 +50,16 @@ def joined(
                 input_watermark=_earliest(part.input_watermark for part in parts),
                 output_watermark=output,
                 entries=sum(part.entries for part in parts),
+                dropped=sum(part.dropped for part in parts),
                 lag_ms=(now - output) // 1000 if isinstance(output, int) else None,
             )
         )
     return tuple(found)
+
+
+def _dropped(task: Task, operators: Iterable[Operator]) -> int:
+    counters = [task.container(operator.label).committed.counters for operator in operators]
+    return sum(found.get(name, 0) for found in counters for name in _DROPPED)
 
 
 def _earliest(marks: Iterable[int | str | None]) -> int | str | None:
@@ -56,6 +68,6 @@ def _earliest(marks: Iterable[int | str | None]) -> int | str | None:
 
 
 def _shown(watermark: int) -> int | str | None:
-    if watermark <= BEGINNING_OF_TIME:
+    if watermark <= MIN_TIMESTAMP_MICROS:
         return None
-    return END if watermark >= END_OF_TIME else watermark
+    return END if watermark >= MAX_TIMESTAMP_MICROS else watermark

@@ -44,7 +44,7 @@ def refuse_streams(graph: Graph) -> None:
         if not all(graph.pcollections[pc].is_bounded for pc in step.outputs.values()):
             raise NotSupportedError(
                 f"step {step.label!r} gives unbounded data, and the MultiProcessRunner runs bounded pipelines only. "
-                "Use the DirectRunner for streams."
+                "Use the LogRunner for streams, or the DirectRunner."
             )
 
 

@@ -181,7 +181,10 @@ def _print_status(folder: JobFolder, state: str) -> None:
             if record.failure.get(name):
                 print(f"  {name:<9} {record.failure[name]}")
     if state == "KILLED":
-        print("            its process has gone; start the same command again, or: hornbeam job resume")
+        print(
+            "            its process has gone; start the same command again, or: "
+            f"hornbeam job resume {folder.log_dir} {folder.job_name}"
+        )
     if status is None:
         return
     if lives:
@@ -197,7 +200,7 @@ def _print_status(folder: JobFolder, state: str) -> None:
         )
     if status.steps:
         print()
-        titles = ["STEP", "ELEMENTS", "PER S", "WATERMARK", "LAG", "BACKLOG", "KEPT", "HOT KEYS"]
+        titles = ["STEP", "ELEMENTS", "PER S", "WATERMARK", "LAG", "BACKLOG", "KEPT", "DROPPED", "HOT KEYS"]
         print_table(titles, [_step_row(step, lives) for step in status.steps])
 
 
@@ -210,6 +213,7 @@ def _step_row(step: StepStatus, lives: bool) -> list[str]:
         "-" if step.lag_ms is None or not lives or _is_end(step.output_watermark) else _duration(step.lag_ms),
         size_text(step.backlog_bytes),
         f"{step.entries:,}",
+        f"{step.dropped:,}",
         ", ".join(f"{key} {share:.0%}" for key, share in step.hot_keys) or "-",
     ]
 

@@ -33,7 +33,7 @@ STEPS = (
         backlog_bytes=2_500_000,
         entries=2,
     ),
-    StepStatus(label="Count", elements=9, output_watermark=None, hot_keys=(("'a'", 0.5),)),
+    StepStatus(label="Count", elements=9, output_watermark=None, dropped=1200, hot_keys=(("'a'", 0.5),)),
     StepStatus(label="Write", output_watermark="end", lag_ms=7_200_000),
 )
 CHECKPOINT = CheckpointStatus(
@@ -124,10 +124,10 @@ def test_the_status_of_a_running_job(tmp_path: Path, capsys: pytest.CaptureFixtu
         ": 12 ms, pause 1 ms, 2.0 kB of 3.0 MB"
     )
     assert lines[7:] == [
-        "STEP    ELEMENTS  PER S  WATERMARK                    LAG  BACKLOG  KEPT  HOT KEYS",
-        "Read   1,234,567  1,000  2023-11-14 22:13:20.000  1250 ms   2.5 MB     2  -",
-        "Count          9      0  none yet                       -      0 B     0  'a' 50%",
-        "Write          0      0  end                            -      0 B     0  -",
+        "STEP    ELEMENTS  PER S  WATERMARK                    LAG  BACKLOG  KEPT  DROPPED  HOT KEYS",
+        "Read   1,234,567  1,000  2023-11-14 22:13:20.000  1250 ms   2.5 MB     2        0  -",
+        "Count          9      0  none yet                       -      0 B     0    1,200  'a' 50%",
+        "Write          0      0  end                            -      0 B     0        0  -",
     ]
     fields = json.loads(capsys.readouterr().out)
     assert (fields["state"], fields["steps"][0]["elements"], fields["newest_checkpoint"]) == (
@@ -159,7 +159,10 @@ def test_the_status_of_a_job_that_failed_or_was_killed(
     ]
     job(tmp_path, "killed")
     assert main(["job", "status", str(tmp_path), "killed"]) == 0
-    assert "its process has gone; start the same command again" in capsys.readouterr().out
+    assert (
+        f"its process has gone; start the same command again, or: hornbeam job resume {tmp_path} killed\n"
+        in capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize(

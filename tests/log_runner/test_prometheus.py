@@ -37,6 +37,7 @@ STATUS = JobStatus(
             output_watermark=1_500_000,
             lag_ms=1500,
             backlog_bytes=7,
+            dropped=3,
         ),
         StepStatus(label='a "b"\\c\nd', output_watermark="end", entries=4),
         StepStatus(label="None yet"),
@@ -71,6 +72,9 @@ def test_a_status_as_text() -> None:
         hornbeam_step_backlog_bytes{job_name="daily",step="Read"} 7
         hornbeam_step_backlog_bytes{job_name="daily",step="a \"b\"\\c\nd"} 0
         hornbeam_step_backlog_bytes{job_name="daily",step="None yet"} 0
+        hornbeam_step_dropped_total{job_name="daily",step="Read"} 3
+        hornbeam_step_dropped_total{job_name="daily",step="a \"b\"\\c\nd"} 0
+        hornbeam_step_dropped_total{job_name="daily",step="None yet"} 0
         hornbeam_step_entries{job_name="daily",step="Read"} 0
         hornbeam_step_entries{job_name="daily",step="a \"b\"\\c\nd"} 4
         hornbeam_step_entries{job_name="daily",step="None yet"} 0
