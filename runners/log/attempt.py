@@ -110,6 +110,7 @@ class Attempt:
         self._worker_timeout = worker_timeout_seconds
         self._bundle_timeout = bundle_timeout_seconds
         self._metadata = metadata
+        self.number = int(metadata["attempt"])
         self._tick = tick
         self._pauses_ms = pauses_ms
         self.workers: list[WorkerProcess] = []
@@ -118,6 +119,7 @@ class Attempt:
         self.is_draining = False
         self.has_published = False
         self.restore_ms = 0.0
+        self.restore_cpu_seconds = 0.0
         self._current: _Checkpoint | None = None
         self._moves = False
         self._is_restarting = False
@@ -226,6 +228,7 @@ class Attempt:
     def _ready(self, worker: WorkerProcess, message: Ready) -> None:
         worker.is_ready = True
         self.restore_ms = max(self.restore_ms, message.restore_ms)
+        self.restore_cpu_seconds = max(self.restore_cpu_seconds, message.cpu_seconds)
         if self.is_draining:
             worker.send(Drain())
 

@@ -125,10 +125,14 @@ class Coordinator:
         """The processor's time of each worker of the last attempt, once it has ended well."""
         return [] if self._attempt is None else self._attempt.cpu_seconds()
 
+    def restore_cpu_seconds(self) -> float:
+        """The processor's time that the slowest worker of this attempt needed until it was at work."""
+        return 0.0 if self._attempt is None else self._attempt.restore_cpu_seconds
+
     def is_processing(self, after_attempt: int) -> bool:
         """Whether all workers of a later attempt are restored and at work."""
         attempt = self._attempt
-        return attempt is not None and self.record.attempts > after_attempt and attempt.are_ready()
+        return attempt is not None and attempt.number > after_attempt and attempt.are_ready()
 
     def request(self, name: str, value: Any = None) -> None:
         """Has the coordinator do something (`cancel`, `drain`, `explain`) in its own thread, soon."""

@@ -263,6 +263,10 @@ class LogResult(PipelineResult):
         """The processor's time of each worker of the last attempt, once the job has ended."""
         return [] if self._coordinator is None else self._coordinator.cpu_seconds()
 
+    def restore_cpu_seconds(self) -> float:
+        """The processor's time that the slowest worker of this attempt needed until it was at work."""
+        return 0.0 if self._coordinator is None else self._coordinator.restore_cpu_seconds()
+
     def is_processing(self, after_attempt: int) -> bool:
         """Whether all workers of an attempt after that one are restored and at work."""
         return self._coordinator is not None and self._coordinator.is_processing(after_attempt)

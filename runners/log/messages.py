@@ -106,6 +106,7 @@ class Ready:
 
     worker: int
     restore_ms: float
+    cpu_seconds: float = 0.0
 
 
 @attrs.frozen

@@ -9,6 +9,7 @@ Only the main thread touches the task.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import pickle
@@ -190,11 +191,14 @@ class Worker:
         if begin.restore_from is None:
             begin_task(task)
         else:
+            gc.disable()  # it would look through the state again and again, and find nothing
             under_way = restore_task(task, begin.checkpoints, begin.restore_from)
+            gc.freeze()
+            gc.enable()
         task.track_changes()
         if not begin.at_least_once:
             self._sinks.begin()
-        self.send(Ready(begin.worker, (time.perf_counter() - began) * 1000))
+        self.send(Ready(begin.worker, (time.perf_counter() - began) * 1000, time.process_time()))
         self._advance()
         for sender, records in under_way.items():
             for data in records:

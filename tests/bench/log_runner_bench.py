@@ -277,7 +277,10 @@ def recovery(keys: int, workers: int = 2) -> None:
         began = time.perf_counter()
         _await(lambda: result.is_processing(after_attempt=status.attempt))
         seconds = time.perf_counter() - began
-        print(f"recovery with {keys:,} keys, {workers} workers: {seconds:.2f} s; pauses {_pauses(result)}")
+        print(f"recovery with {keys:,} keys, {workers} workers: {seconds:.2f} s,", end=" ")
+        print(
+            f"of it at most {result.restore_cpu_seconds():.2f} s of a worker's processor time; pauses {_pauses(result)}"
+        )
         result.cancel()
         log.close()
     finally:
