@@ -41,6 +41,7 @@ from hornbeam.runners.log.job_folder import JobFolder, JobRecord, JobStatus
 from hornbeam.runners.log.messages import Begin
 from hornbeam.runners.log.moving import Relabelling, move
 from hornbeam.runners.log.plans import plan_signature
+from hornbeam.runners.log.poison import Poison
 from hornbeam.runners.log.state_names import STORE_GROUPS
 from hornbeam.runners.log.step_status import joined
 from hornbeam.storage.checkpoint import CheckpointStore, Manifest, StoreOptions
@@ -74,6 +75,7 @@ class JobSettings:
     temp_dir: str | None
     at_least_once: bool
     inject_restarts: int | None
+    skip_poison_to: str | None
     options: Mapping[str, Any]
 
 
@@ -199,7 +201,9 @@ class Coordinator:
             if outcome.kind == FAILED:
                 failures = failures + 1 if outcome.signature == signature else 1
                 signature = outcome.signature
-                if failures >= self._settings.failures_max or self._is_final(outcome):
+                if failures >= self._settings.failures_max and self._skips(outcome):
+                    failures = 0
+                elif failures >= self._settings.failures_max or self._is_final(outcome):
                     assert outcome.error is not None
                     raise outcome.error
             if crashes >= self._settings.crashes_max:
@@ -215,6 +219,28 @@ class Coordinator:
         """The disk is full: nothing is lost, and the job goes on when there is room."""
         self._say(states.PAUSED, f"the disk is full: {error}")
         time.sleep(_DISK_FULL_SECONDS)
+
+    def _skips(self, outcome: Outcome) -> bool:
+        """Whether the element at which user code failed can be skipped from now on."""
+        failure = getattr(outcome.error, "hornbeam_failure", None)
+        element = getattr(failure, "element", None)
+        if self._settings.skip_poison_to is None or failure is None or element is None:
+            return False
+        known = list(self.record.poison.get(failure.step, ()))
+        if element in known:
+            return False
+        self.record = attrs.evolve(
+            self.record, poison={**self.record.poison, failure.step: [*known, element]}
+        )
+        self.folder.write_record(self.record)
+        _log.warning(
+            "Job %r skips element %s of step %r; it goes to the topic %r.",
+            self.folder.job_name,
+            element,
+            failure.step,
+            self._settings.skip_poison_to,
+        )
+        return True
 
     def _is_final(self, outcome: Outcome) -> bool:
         """Whether another attempt would fail alike: what is wrong with the pipeline, or with files."""
@@ -339,10 +365,15 @@ class Coordinator:
             path=import_path(),
             directory=os.getcwd(),
             at_least_once=settings.at_least_once,
+            poison=self._poison(),
             faults=faults_of(number, self.record.attempts),
             restart_after=settings.inject_restarts,
             log_level=logging.getLogger().getEffectiveLevel(),
         )
+
+    def _poison(self) -> Poison | None:
+        topic = self._settings.skip_poison_to
+        return None if topic is None else Poison(self.record.poison, self.folder.log_dir, topic)
 
     # Many times a second
 

@@ -87,6 +87,8 @@ class JobRecord:
     attempts: int = 0
     #: A savepoint or checkpoint to begin the next run from; None is the newest checkpoint.
     restore_from: int | str | None = None
+    #: Elements to skip: for each step's label, short reprs.
+    poison: Mapping[str, Any] = attrs.field(factory=dict)
     #: How it failed, if `state` is FAILED: {"type", "message", "step", "element", "position", "traceback"}.
     failure: Mapping[str, Any] | None = None
 

@@ -166,6 +166,7 @@ def _settings(graph: Graph, options: PipelineOptions) -> JobSettings:
         temp_dir=direct.temp_dir,
         at_least_once=log_options.at_least_once,
         inject_restarts=log_options.inject_restarts,
+        skip_poison_to=log_options.skip_poison_to,
         options=options.get_all_options(display_warnings=False),
     )
 

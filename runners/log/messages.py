@@ -11,6 +11,7 @@ from hornbeam.graph.model import Graph
 from hornbeam.metrics.execution import MetricsSnapshot
 from hornbeam.runners.engine.explain import StepExplanation
 from hornbeam.runners.log.job_folder import StepStatus
+from hornbeam.runners.log.poison import Poison
 from hornbeam.storage.checkpoint import WriteTicket
 
 # To a worker
@@ -38,6 +39,7 @@ class Begin:
     path: list[str]
     directory: str
     at_least_once: bool = False
+    poison: Poison | None = None
     #: Fault points to arm, for tests.
     faults: str | None = None
     #: After so many bundles ask for a restart, for tests.

@@ -7,14 +7,18 @@ import hashlib
 from hornbeam.graph import urns
 from hornbeam.graph.model import Graph
 from hornbeam.runners.log.edges import edges_of
+from hornbeam.runners.log.poison import Poison, skipping
 from hornbeam.runners.planner import STREAM_PASSES, make_plan
 from hornbeam.runners.planner.plan import Plan
 
 
-def plan_for(graph: Graph, workers: int) -> Plan:
-    """The plan; every worker makes the same one."""
+def plan_for(graph: Graph, workers: int, poison: Poison | None = None) -> Plan:
+    """The plan; every worker makes the same one. What is skipped of `poison` changes no stage and no edge."""
     cut_before = frozenset({urns.RESHUFFLE}) if workers > 1 else frozenset[str]()
-    return make_plan(graph, STREAM_PASSES, cut_before=cut_before)
+    passes = STREAM_PASSES
+    if poison is not None and poison.elements:
+        passes = (*STREAM_PASSES[:-1], skipping(poison), STREAM_PASSES[-1])
+    return make_plan(graph, passes, cut_before=cut_before)
 
 
 def has_test_stream(graph: Graph) -> bool:

@@ -160,7 +160,7 @@ class Worker:
         begin = self._begin
         self._registry = MetricsRegistry()
         self._clock: Clock = ManualClock(runs_ahead=True) if has_test_stream(begin.graph) else WallClock()
-        plan = plan_for(begin.graph, begin.workers)
+        plan = plan_for(begin.graph, begin.workers, begin.poison)
         self._task = Task(
             plan,
             begin.worker,

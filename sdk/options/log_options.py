@@ -80,6 +80,11 @@ class LogOptions(PipelineOptions):
             help="A failure of user code at the same element fails the job when it comes so many times in a row.",
         )
         parser.add_argument(
+            "--skip_poison_to",
+            default=None,
+            help="A topic in the log of --log_dir: elements at which user code fails again and again go there.",
+        )
+        parser.add_argument(
             "--crashes_max",
             type=_at_least(1),
             default=12,

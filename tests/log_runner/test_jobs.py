@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -19,6 +20,7 @@ from hornbeam.options.pipeline_options import PipelineOptions
 from hornbeam.runners.log.job_folder import JobFolder, jobs_in
 from hornbeam.storage import files
 from hornbeam.storage.checkpoint import StoreReader
+from hornbeam.storage.log import Consumer, Log
 
 
 class Job:
@@ -156,9 +158,9 @@ def test_a_worker_that_is_killed_is_replaced(job: Job) -> None:
     assert "has died" in job.folder.status().last_failure
 
 
-def test_a_poison_element_fails_the_job_which_goes_on_when_the_step_is_mended(tmp_path: Path) -> None:
-    poison = tmp_path / "poison"
-    poison.touch()
+def _picky(path: Path, *flags: str) -> Any:
+    """A pipeline that cannot take 70 as long as there is a file `poison`."""
+    poison = path / "poison"
 
     class Picky(beam.DoFn):
         def process(self, element: Any) -> Any:
@@ -166,31 +168,43 @@ def test_a_poison_element_fails_the_job_which_goes_on_when_the_step_is_mended(tm
                 raise ValueError("this one cannot be")
             yield element
 
-    def start() -> Any:
-        options = ["--runner=LogRunner", "--job_name=picky", f"--log_dir={tmp_path}", "--num_workers=2", "--bundle_size=1",
-                   "--checkpoint_interval_ms=20"]  # fmt: skip
-        pipeline = beam.Pipeline(options=PipelineOptions(options))
-        (
-            pipeline
-            | beam.Create([0, 1, 2], reshuffle=False)
-            | "read" >> beam.ParDo(campaign_jobs.reading(120, 0.002))
-            | "values" >> beam.Map(lambda pair: pair[1][0])
-            | "pick" >> beam.ParDo(Picky())
-            | "write" >> beam.ParDo(campaign_jobs.WriteStaged(str(tmp_path / "out")))
-        )
-        return pipeline.run()
+    options = ["--runner=LogRunner", "--job_name=picky", f"--log_dir={path}", "--num_workers=2", "--bundle_size=1",
+               "--checkpoint_interval_ms=20", *flags]  # fmt: skip
+    pipeline = beam.Pipeline(options=PipelineOptions(options))
+    (
+        pipeline
+        | beam.Create([0, 1, 2], reshuffle=False)
+        | "read" >> beam.ParDo(campaign_jobs.reading(120, 0.002))
+        | "values" >> beam.Map(lambda pair: pair[1][0])
+        | "pick" >> beam.ParDo(Picky())
+        | "write" >> beam.ParDo(campaign_jobs.WriteStaged(str(path / "out")))
+    )
+    return pipeline.run()
 
+
+def test_a_poison_element_fails_the_job_which_goes_on_when_the_step_is_mended(tmp_path: Path) -> None:
+    (tmp_path / "poison").touch()
     with pytest.raises(ValueError, match="this one cannot be") as raised:
-        start().wait_until_finish(60_000)
+        _picky(tmp_path).wait_until_finish(60_000)
     assert "while running step 'pick' on element 70" in raised.value.__notes__[0]
     folder = JobFolder(tmp_path, "picky")
     failure = folder.record().failure
     assert folder.state() == "FAILED"
     assert (failure["step"], failure["element"], failure["type"]) == ("pick", "70", "ValueError")
-    poison.unlink()
-    assert start().wait_until_finish(60_000) == "DONE"
-    given = Counter(committed(str(tmp_path / "out")))
-    assert given == Counter(dict.fromkeys(range(120), 3))
+    (tmp_path / "poison").unlink()
+    assert _picky(tmp_path).wait_until_finish(60_000) == "DONE"
+    assert Counter(committed(str(tmp_path / "out"))) == Counter(dict.fromkeys(range(120), 3))
+
+
+def test_a_poison_element_is_skipped_to_a_topic_if_that_is_wanted(tmp_path: Path) -> None:
+    (tmp_path / "poison").touch()
+    assert _picky(tmp_path, "--skip_poison_to=dead").wait_until_finish(60_000) == "DONE"
+    assert Counter(committed(str(tmp_path / "out"))) == Counter({v: 3 for v in range(120) if v != 70})
+    with Log(tmp_path) as log, Consumer(log, "dead") as consumer:
+        letters = [json.loads(record.value) for record in consumer.read_available(timeout_s=1)]
+    assert {(letter["step"], letter["element"]) for letter in letters} == {("pick", "70")}
+    assert len(letters) >= 3
+    assert JobFolder(tmp_path, "picky").record().poison == {"pick": ["70"]}
 
 
 def test_damaged_state_is_refused_and_the_checkpoint_before_it_offered(job: Job) -> None:
