@@ -12,6 +12,8 @@ Whoever dies when, the group's offset says whether a range was copied. The stagi
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -19,6 +21,7 @@ from typing import Any, NamedTuple
 import attrs
 
 from hornbeam.io import open_logs
+from hornbeam.io.disk_space import when_there_is_room
 from hornbeam.io.two_phase import TwoPhaseSink, TwoPhaseWriter
 from hornbeam.storage.log import Consumer, Log, Producer, UnknownTopicError
 from hornbeam.transforms.window import GlobalWindow
@@ -97,31 +100,42 @@ class LogSink(TwoPhaseSink):
             staging = log.topic(topic)
         except UnknownTopicError:
             return  # removed by `recover` of a later run, which was after it was committed
-        # With its partition assigned by hand it need not join the group whose offset it reads.
-        with Consumer(log, group=topic, isolation="read_uncommitted") as reader:
-            reader.assign([(topic, 0)])
-            start = max(start, reader.committed().get((topic, 0), 0))
-            if start < stop:
-                self._copy(reader, topic, start, stop)
+        what = f"The commit of what was written to {self.topic!r}"
+        when_there_is_room(functools.partial(self._copy, topic, start, stop), what)
         if stop - self._deleted.get(topic, 0) >= _DELETE_RECORDS:
             staging.partition(0).delete_before(stop)
             self._deleted[topic] = stop
 
-    def _copy(self, reader: Consumer, topic: str, start: int, stop: int) -> None:
-        if self._publisher is None:
-            self._publisher = Producer(self._opened(), transactional_id=self.staging_prefix + "publisher")
-        reader.seek(topic, 0, start)
-        with self._publisher.transaction() as producer:
-            while start < stop:
-                for batch in reader.poll_batches(0.0, _COPY_BYTES):
-                    count = min(len(batch), stop - start)
-                    if count > 0:
-                        micros = batch.timestamps()[:count].tolist()
-                        producer.append(
-                            self.topic, batch.values()[:count], batch.keys()[:count], timestamps=micros
-                        )
-                        start += count
-            producer.send_offsets({(topic, 0): stop}, topic)
+    def _copy(self, topic: str, start: int, stop: int) -> None:
+        """Copies what of the range is not copied yet, all of it or nothing."""
+        log = self._opened()
+        if self._publisher is None:  # this also settles what an earlier one left half done
+            self._publisher = Producer(log, transactional_id=self.staging_prefix + "publisher")
+        try:
+            # With its partition assigned by hand it need not join the group whose offset it reads.
+            with Consumer(log, group=topic, isolation="read_uncommitted") as reader:
+                reader.assign([(topic, 0)])
+                start = max(start, reader.committed().get((topic, 0), 0))
+                if start < stop:
+                    reader.seek(topic, 0, start)
+                    with self._publisher.transaction() as producer:
+                        self._copy_records(reader, producer, start, stop)
+                        producer.send_offsets({(topic, 0): stop}, topic)
+        except BaseException:
+            publisher, self._publisher = self._publisher, None
+            with contextlib.suppress(Exception):  # the error that is on its way counts
+                publisher.close()
+            raise
+
+    def _copy_records(self, reader: Consumer, producer: Producer, start: int, stop: int) -> None:
+        while start < stop:
+            for batch in reader.poll_batches(0.0, _COPY_BYTES):
+                count = min(len(batch), stop - start)
+                if count > 0:
+                    micros = batch.timestamps()[:count].tolist()
+                    values, keys = batch.values()[:count], batch.keys()[:count]
+                    producer.append(self.topic, values, keys, timestamps=micros)
+                    start += count
 
     def abort(self, token: Any) -> None:
         """Nothing: what is staged is never copied, and goes with its topic."""
@@ -221,9 +235,12 @@ class _StagingWriter(_LogWriter):
         self._start = 0
 
     def write_batch(self, values: Sequence[Any], timestamps: Sequence[int]) -> None:
-        """Stages the rows."""
+        """Stages the rows; waits while the disk is full."""
         rows, keys, times = self.columns(values, timestamps)
-        self._producer.append(self._topic, rows, keys, timestamps=times, partition=0)
+        when_there_is_room(
+            lambda: self._producer.append(self._topic, rows, keys, timestamps=times, partition=0),
+            f"WriteToLog to {self.sink.topic!r}",
+        )
 
     def prepare(self, checkpoint: int) -> Staged | None:
         """The offsets since the last call."""

@@ -8,12 +8,14 @@ comes too late for its window to files with `-late-…`, instead of being droppe
 
 from __future__ import annotations
 
+import functools
 import os
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from hornbeam.io import temporaries
+from hornbeam.io.disk_space import when_there_is_room
 from hornbeam.io.filesystem import BeamIOError
 from hornbeam.io.filesystems import FileSystems
 from hornbeam.io.two_phase import TwoPhaseSink, TwoPhaseWriter, WriteTwoPhase
@@ -106,12 +108,25 @@ class _FilesWriter(TwoPhaseWriter):
         FileSystems.mkdirs(place) if not FileSystems.exists(place) else None
 
     def write_batch(self, values: Sequence[Any], timestamps: Sequence[int]) -> None:
-        """Writes the files of some panes."""
+        """Writes the files of some panes; waits while the disk is full, unless a failure only ends a bundle."""
         for shard in values:
-            for file in self._layout.write(self._place, shard):
-                self._finished.append(file)
-                stamp = shard.window.max_timestamp()
-                self._outputs.append(WindowedValue(file.result, stamp, (shard.window,), shard.pane))
+            if self._removes_place:
+                files = self._write(shard)
+            else:
+                files = when_there_is_room(functools.partial(self._write, shard), "The writing of files")
+            self._finished += files
+            stamp = shard.window.max_timestamp()
+            self._outputs += [WindowedValue(f.result, stamp, (shard.window,), shard.pane) for f in files]
+
+    def _write(self, shard: PaneOfShard) -> list[Finished]:
+        """All files of a pane, or none."""
+        files: list[Finished] = []
+        try:
+            files.extend(self._layout.write(self._place, shard))
+        except BaseException:
+            _remove([file.temporary for file in files])
+            raise
+        return files
 
     def prepare(self, checkpoint: int) -> list[tuple[str, str]] | None:
         """Temporary paths and names of the files since the last call."""

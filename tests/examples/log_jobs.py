@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -98,10 +99,18 @@ class ExampleJob:
             for topic, count in self.counts().items():
                 rows_of(log, topic, int(share * count) or 1)
 
+    def _wait_until_it_runs(self, process: subprocess.Popen[bytes]) -> None:
+        """All may be written already by an earlier start; then this one may still be beginning."""
+        folder, deadline = JobFolder(self.place / "jobs", "j"), time.monotonic() + 60
+        while (status := folder.status()) is None or status.pid != process.pid or not folder.is_running():
+            assert process.poll() is None and time.monotonic() < deadline, f"the job does not start: {status}"
+            time.sleep(0.02)
+
     def finish(self) -> None:
         """Starts the job once more, and drains it when all answers are there."""
         with started(*self.command()) as process:
             self.wait_for(1.0)
+            self._wait_until_it_runs(process)
             assert JobFolder(self.place / "jobs", "j").ask("drain")["state"] == "DRAINED"
             assert process.wait(60) == 0
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,14 @@ from log_io.topics import SECOND, take
 
 import hornbeam as beam
 from hornbeam.error import TransformError
-from hornbeam.io import log_write
+from hornbeam.io import disk_space, log_write
 from hornbeam.io.log_write import LogSink, Staged
 from hornbeam.io.logio import ReadFromLog, WriteToLog
 from hornbeam.io.step_identity import step_identity
 from hornbeam.io.two_phase import TwoPhaseSink, TwoPhaseWrite, TwoPhaseWriter, WriteTwoPhase
 from hornbeam.options.pipeline_options import PipelineOptions
+from hornbeam.storage import files
+from hornbeam.storage.errors import StorageError
 from hornbeam.storage.log import InvalidSettingError, Log, Producer, UnknownTopicError
 from hornbeam.storage.log.partitioner import partition_of
 from hornbeam.transforms.window import TimestampedValue
@@ -221,6 +224,39 @@ def _commit_and_die(sink: LogSink, token: Staged) -> None:
 
     sink._publisher = Dying(sink._opened(), transactional_id=sink.staging_prefix + "publisher")
     sink.commit(token)
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The storage of this process may be armed with faults; waiting for room takes no time."""
+    monkeypatch.setattr(disk_space, "PAUSE_SECONDS", 0.0)
+    yield
+    files.arm(None)
+
+
+@pytest.mark.parametrize("call", range(1, 37))
+def test_a_full_disk_at_any_call_of_a_commit_or_of_staging(
+    tmp_path: Path, full_disk: None, call: int
+) -> None:
+    """The n-th write, sync or rename finds no room, once; what is written comes once all the same."""
+    with Log(tmp_path) as log:
+        job = Job(tmp_path)
+        job.bundle("a", "b")
+        first = job.checkpoint(1)
+        job.coordinator.commit(first)
+        files.arm(f"*:{call}:enospc")
+        job.bundle("c", "d")
+        try:
+            second = job.checkpoint(2)
+        except StorageError:  # a snapshot that fails is given up, and the attempt with it
+            files.arm(None)
+            job.new_attempt([first])
+            job.bundle("c", "d")
+            second = job.checkpoint(2)
+        job.coordinator.commit(second)
+        files.arm(None)
+        job.coordinator.commit(second)
+        assert seen(log) == "abcd"
 
 
 def test_the_identity_of_a_sink() -> None:
