@@ -61,7 +61,7 @@ def _kill(pid: int, what: str, kills: Counter[str]) -> None:
 
 def run_round(dice: random.Random, kills: Counter[str]) -> str:
     """One job from its beginning to its end."""
-    place = Path(tempfile.mkdtemp(prefix="hornbeam-kills-"))
+    place = Path(tempfile.mkdtemp(prefix="hornbeam-example-kills-"))
     job = dice.choice([FlightsJob, AuctionsJob])(place)
     job.prepare()
     folder = JobFolder(place / "jobs", "j")
