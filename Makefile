@@ -22,6 +22,7 @@ check: lint
 bench-storage: $(READY) links
 	$(BIN)/python -m tests.bench.log_bench
 	$(BIN)/python -m tests.bench.checkpoint_bench
+	$(BIN)/python -m tests.bench.log_io_bench
 
 bench: $(READY) links
 	$(BIN)/python -m tests.bench
