@@ -207,6 +207,7 @@ class StageBuilder:
             stateful = StatefulOperator(step.label, container, receivers)
             stateful.outputs = outputs
             stateful.prepare_state(signature, self._keyed_input(step))
+            stateful.limit_memory(self._around.space, self._around.memory_bytes_max)
             stateful.prepare_dofn(signature, args, kwargs, readers)
             return stateful
         if signature.kind in _CALLING:

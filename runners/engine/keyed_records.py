@@ -3,8 +3,8 @@
     windows ──► WindowTable: table key ──► (cell, cell, …, timer, …)      in the order of the step's families
 
 A table makes a record when it is asked for one that it does not have, so that the records of a bundle are one C-level
-`map`. A record in which nothing was kept is taken out after the bundle; a table goes with its last record, or when
-its window expires.
+`map`. Past the memory limit it first looks among the old ones and those on disk (`working_set`). A record in which nothing was
+kept is taken out after the bundle; a table goes with its last record, or when its window expires.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 import attrs
 
 from hornbeam.runners.engine.bundle import Bundle
+from hornbeam.runners.engine.cold_store import ColdStore
 from hornbeam.runners.engine.failures import Failure, add_failure, short_repr
 from hornbeam.runners.engine.head import END_OF_TIME
 from hornbeam.runners.engine.keys import are_raw, canonical_key
@@ -40,7 +41,10 @@ class KeyedInput:
 class WindowTable(dict[Any, Record]):
     """The records of one window by table key."""
 
-    __slots__ = ("_made", "_owner", "expires", "fired", "window", "windows")
+    __slots__ = ("_made", "_owner", "cold", "expires", "fired", "is_fetched", "old", "window", "windows")
+
+    __hash__ = object.__hash__  # type: ignore[assignment]  # one for each window
+    __eq__ = object.__eq__
 
     def __init__(self, owner: KeyedRecords, window: Any, expires: int) -> None:
         super().__init__()
@@ -52,11 +56,41 @@ class WindowTable(dict[Any, Record]):
         self.expires = expires
         #: While the window expires: the keys and timer families that have fired for it.
         self.fired: set[tuple[Any, str]] | None = None
+        #: Records in memory that were not used for a while, and the store of those on disk.
+        self.old: dict[Any, Record] = {}
+        self.cold: ColdStore | None = None
+        #: Whether the keys that are about to be asked for are not on disk.
+        self.is_fetched = False
 
     def __missing__(self, key: Any) -> Record:
-        record = self[key] = tuple([family.new(self, key) for family in self._owner.families])
+        if self.old:
+            record = self.old.pop(key, None)
+            if record is not None:
+                self[key] = record
+                return record
+        if self.cold is not None and not self.is_fetched:
+            self._owner.fetch(self, (key,))
+            if key in self:
+                return self[key]
         self._made((self, key))
+        return self.new(key)
+
+    def new(self, key: Any) -> Record:
+        """A new record for a key."""
+        record = self[key] = tuple([family.new(self, key) for family in self._owner.families])
         return record
+
+    def held(self, key: Any) -> Record | None:
+        """The record of a key if it is in memory; does not count as use."""
+        return self.get(key) or self.old.get(key)
+
+    def in_memory(self) -> list[Any]:
+        """The keys whose records are in memory."""
+        return [*self.old, *self]
+
+    def count(self) -> int:
+        """How many records there are, wherever."""
+        return len(self) + len(self.old) + (0 if self.cold is None else len(self.cold))
 
     def cell(self, key: Any, family: Any) -> Any:
         """The cell or timer of a key that belongs to a family."""
@@ -78,9 +112,17 @@ class KeyedRecords:
         self.ends: TimerQueue[Any] | None = None
         self._lateness_micros = lateness_micros
         self._keeps_empty = keeps_empty
+        #: How many records are in memory, but for those that are new.
+        self.in_memory = 0
+        #: Whether records ever were moved to disk.
+        self.has_cold = False
+        #: Told of records that are new in memory.
+        self.sampled: Callable[[list[Place]], None] | None = None
+        #: Brings records back from disk, for a table that has some there.
+        self.fetch: Callable[[WindowTable, Iterable[Any]], None] = _nothing_to_fetch
 
     def __len__(self) -> int:
-        return sum(map(len, self.tables.values()))
+        return sum(table.count() for table in self.tables.values())
 
     def expires(self, window: Any) -> int:
         """The watermark at which a window expires: the first one past its last timestamp and the lateness."""
@@ -103,9 +145,30 @@ class KeyedRecords:
     def column(self, bundle: Bundle, keys: list[Any]) -> list[Record]:
         """The record of each element of an exploded bundle; elements of one key and window share one."""
         windows = bundle.windows
+        if self.has_cold:
+            return self._fetched(bundle, keys)
         if type(windows) is tuple:
             return list(map(self.table(windows[0]).__getitem__, keys))
         return list(map(getitem, self._tables_of(bundle), keys))
+
+    def _fetched(self, bundle: Bundle, keys: list[Any]) -> list[Record]:
+        """As `column`, where records on disk come back first, all of a window together."""
+        tables = list(self._tables_of(bundle))
+        by_table: dict[WindowTable, list[Any]] = {}
+        if type(bundle.windows) is tuple:
+            by_table[tables[0]] = keys
+        else:
+            for table, key in zip(tables, keys):
+                by_table.setdefault(table, []).append(key)
+        try:
+            for table, own in by_table.items():
+                if table.cold is not None:
+                    self.fetch(table, own)
+                table.is_fetched = True
+            return list(map(getitem, tables, keys))
+        finally:
+            for table in by_table:
+                table.is_fetched = False
 
     def _tables_of(self, bundle: Bundle) -> Iterable[WindowTable]:
         windows: Any = bundle.windows
@@ -117,31 +180,51 @@ class KeyedRecords:
 
     def tidy(self, places: Iterable[Place]) -> None:
         """Takes out, of the records at `places` and those that are new, the ones in which nothing is kept."""
-        made, self.made[:] = self.made[:], []
+        made = self.take_over()
         if self._keeps_empty:
             return
         for table, key in chain(made, places):
-            record = table.get(key)
+            record = table.held(key)
             if record is not None and all(cell.is_empty() for cell in record):
                 self._drop(table, key)
-                if not table:
+                if not table.count():
                     self.tables.pop(table.window, None)
                     self.expirations.clear(table.window)
 
+    def take_over(self) -> list[Place]:
+        """Counts the new records, and gives them."""
+        made, self.made[:] = self.made[:], []
+        self.in_memory += len(made)
+        if self.sampled is not None and made:
+            self.sampled(made)
+        return made
+
     def _drop(self, table: WindowTable, key: Any) -> None:
-        for family, cell in zip(self.families, table.pop(key)):
+        self.in_memory -= 1
+        record = table.pop(key) if key in table else table.old.pop(key)
+        for family, cell in zip(self.families, record):
             family.dropped(cell)
+
+    def drop_all(self, table: WindowTable) -> None:
+        """Forgets the records of a window that are in memory."""
+        for key in table.in_memory():
+            self._drop(table, key)
 
     def expired(self, watermark: int) -> Iterator[WindowTable]:
         """The tables of the windows that have expired, in the order of their ends; gone when the next is asked for."""
         for _, window in self.expirations.pop_due(watermark):
             table = self.tables[window]
             yield table
-            for key in list(table):
-                self._drop(table, key)
+            self.drop_all(table)
+            if table.cold is not None:
+                table.cold.delete()
             self.tables.pop(window, None)
             if self.ends is not None:
                 self.ends.clear(window)
+
+
+def _nothing_to_fetch(table: WindowTable, keys: Iterable[Any]) -> None:
+    """Without a memory limit nothing is on disk."""
 
 
 def table_keys(label: str, bundle: Bundle, encode: Callable[[Any], bytes]) -> list[Any]:

@@ -29,7 +29,7 @@ _HEADER = struct.Struct("<II")
 _BLOCK_BYTES_MAX = 1 << 31
 
 
-def _pickled(value: Any) -> bytes:
+def pickled(value: Any) -> bytes:
     """The pickle of a value; instances of classes that no module knows need the slower way."""
     try:
         return pickle.dumps(value, protocol=5)
@@ -101,7 +101,7 @@ class SpillFile:
     def _append_all(self, values: list[Any]) -> None:
         with open(self.path, "ab") as file:
             for value in values:
-                payload = _pickled(value)
+                payload = pickled(value)
                 if len(payload) >= _BLOCK_BYTES_MAX:
                     raise DataError(f"a block of {len(payload):,} bytes is too large to spill")
                 file.write(_HEADER.pack(len(payload), zlib.crc32(payload)))

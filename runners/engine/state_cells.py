@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from hornbeam.runners.engine.cell_keys import Canonical, canonical_by
 from hornbeam.runners.engine.keys import user_key
 from hornbeam.runners.engine.present import Present
+from hornbeam.runners.engine.sizes import size_of
 from hornbeam.transforms.combinefn import CombineFn
 from hornbeam.transforms.userstate import (
     BagRuntimeState,
@@ -35,6 +36,8 @@ from hornbeam.transforms.userstate import (
 )
 from hornbeam.utils.timestamp import Timestamp, TimestampTypes, micros_of, timestamp_at
 
+#: A cell without what it holds.
+_CELL_BYTES = 72
 _NOTHING: Any = type("Nothing", (), {"__repr__": lambda self: "NOTHING"})()
 
 
@@ -69,6 +72,8 @@ class Cell(RuntimeState):
     #: Methods that look, and methods that change; `clear` apart.
     reads: ClassVar[tuple[str, ...]] = ("read",)
     writes: ClassVar[tuple[str, ...]] = ("add",)
+    #: Where what it holds is.
+    holds: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, family: CellFamily) -> None:
         self.family = family
@@ -94,6 +99,10 @@ class Cell(RuntimeState):
         """What it holds, in a form that pickles; not a copy."""
         raise NotImplementedError(f"{type(self).__name__} has no content")
 
+    def memory_bytes(self) -> int:
+        """About what it takes in memory."""
+        return _CELL_BYTES + sum(size_of(getattr(self, name)) for name in self.holds)
+
     def restore(self, content: Any) -> None:
         """Takes over what `content` gave."""
         raise NotImplementedError(f"{type(self).__name__} has no restore")
@@ -103,6 +112,7 @@ class ReadModifyWriteCell(Cell, ReadModifyWriteRuntimeState):
     """One value. None is the same as none."""
 
     __slots__ = ("value",)
+    holds = __slots__
     writes = ("write",)
 
     def read(self) -> Any:
@@ -147,6 +157,7 @@ class BagCell(Cell, BagRuntimeState):
     """Values, in the order in which they were added."""
 
     __slots__ = ("values",)
+    holds = __slots__
 
     def read(self) -> Iterable[Any]:
         return Values(self.values)
@@ -185,6 +196,7 @@ class SetCell(Cell, SetRuntimeState):
     """Values, each once, and the place of each."""
 
     __slots__ = ("places", "values")
+    holds = __slots__
 
     def read(self) -> Iterable[Any]:
         return DistinctValues(self.values, self.places, self.family.canonical)
@@ -215,6 +227,7 @@ class CombiningCell(Cell, CombiningValueRuntimeState):
     """An accumulator, made when the first value comes."""
 
     __slots__ = ("accumulator",)
+    holds = __slots__
     accumulator: Any
 
     def read(self) -> Any:
@@ -248,6 +261,7 @@ class OrderedListCell(Cell, OrderedListRuntimeState):
     """Times in order, and the values beside them; those of one time in the order in which they were added."""
 
     __slots__ = ("times", "values")
+    holds = __slots__
     reads = ("read", "read_range")
     writes = ("add", "clear_range")
 
@@ -304,6 +318,7 @@ class MapCell(Cell, MapRuntimeState):
     """A dict by canonical key."""
 
     __slots__ = ("entries",)
+    holds = __slots__
     reads = ("get", "contains", "keys", "items")
     writes = ("put", "remove")
 
@@ -343,6 +358,7 @@ class MultiMapCell(Cell, MultiMapRuntimeState):
     """A dict from canonical key to a list of values."""
 
     __slots__ = ("entries",)
+    holds = __slots__
     reads = ("get", "keys", "items")
     writes = ("add", "remove")
 

@@ -1,35 +1,37 @@
 """What a stateful step keeps, told entry by entry: one for each key and window that changed, one for each waiting element.
 
-(table key, window)            cells by name: (content, when it expires); timers: (family, tag, time, hold, order)
+(table key, window)            what the record holds (see `record_contents`)
 (table key, "waiting", count)  the element, its timestamp, window and pane
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from operator import itemgetter
 from typing import Any
 
 from hornbeam.error import DataError
-from hornbeam.runners.engine.clock import NEVER
 from hornbeam.runners.engine.head import DELETED
-from hornbeam.runners.engine.keyed_records import KeyedRecords, Place, Record
-from hornbeam.runners.engine.state_cells import Cell
-from hornbeam.runners.engine.timekeeper import Timekeeper
-from hornbeam.runners.engine.timers import KeyedTimer
+from hornbeam.runners.engine.keyed_records import KeyedRecords, Place, WindowTable
+from hornbeam.runners.engine.record_contents import RecordContents, SetTimer
 from hornbeam.runners.engine.waiting import WaitingElements
+from hornbeam.runners.engine.working_set import WorkingSet
 
 _WAITING = "waiting"
-_order = itemgetter(0)
+#: Records that are loaded before some go to disk.
+_LOADED_MAX = 4096
 
 
 class StateSnapshots:
     """Follows the changes of a step's records and waiting elements, and takes them over."""
 
-    def __init__(self, records: KeyedRecords, timers: Timekeeper, waiting: WaitingElements | None) -> None:
+    def __init__(
+        self, records: KeyedRecords, contents: RecordContents, waiting: WaitingElements | None
+    ) -> None:
         self._records = records
-        self._timers = timers
+        self._contents = contents
         self._waiting = waiting
+        #: Where records are that are not in memory; None when all are.
+        self.working_set: WorkingSet | None = None
         #: Keys and windows that were touched; a dict, for it keeps their order.
         self._touched: dict[tuple[Any, Any], None] = {}
         self.is_tracking = False
@@ -52,33 +54,33 @@ class StateSnapshots:
 
     def changes(self) -> list[tuple[Any, Any]]:
         """The entries that changed since the last call."""
-        found: list[tuple[Any, Any]] = []
+        found: dict[tuple[Any, Any], Any] = dict.fromkeys(self._touched, DELETED)
+        elsewhere: dict[WindowTable, list[Any]] = {}
         for key, window in self._touched:
-            record = self._records.tables.get(window, {}).get(key)
-            content = DELETED if record is None else self._content(record)
-            found.append(((key, window), content))
+            table = self._records.tables.get(window)
+            record = None if table is None else table.held(key)
+            if record is not None:
+                found[key, window] = self._contents.content(record)
+            elif table is not None:
+                elsewhere.setdefault(table, []).append(key)
+        if self.working_set is not None:
+            for table, keys in elsewhere.items():
+                for key, content in self.working_set.peek(table, keys).items():
+                    found[key, table.window] = content
         self._touched.clear()
+        return [*found.items(), *self._waiting_changes()]
+
+    def _waiting_changes(self) -> list[tuple[Any, Any]]:
+        found: list[tuple[Any, Any]] = []
         if self._waiting is not None and self._waiting.changed:
             for (key, count), entry in self._waiting.changed.items():
                 found.append(((key, _WAITING, count), DELETED if entry is None else entry))
             self._waiting.changed = {}
         return found
 
-    def _content(self, record: Record) -> tuple[Any, Any]:
-        cells: dict[str, tuple[Any, int]] = {}
-        timers: list[tuple[int, str, str, int, int]] = []
-        for family, cell in zip(self._records.families, record):
-            if isinstance(cell, KeyedTimer):
-                for timer in cell.pending():
-                    order = family.queue.order_of(timer)
-                    timers.append((order, family.name, timer.tag, timer.time, timer.hold))  # type: ignore[arg-type]
-            elif not cell.is_empty():
-                cells[family.name] = cell.content(), getattr(cell, "expires", NEVER)
-        return cells, timers
-
     def load(self, entries: Iterable[tuple[Any, Any]]) -> None:
         """Takes over entries that `changes` gave, with timers in the order in which they were set."""
-        timers: list[tuple[int, KeyedTimer, int, int]] = []
+        timers: list[SetTimer] = []
         for name, content in entries:
             if content is DELETED:
                 continue
@@ -86,17 +88,21 @@ class StateSnapshots:
                 self._load_waiting(name, content)
                 continue
             key, window = name
-            cells, set_timers = content
-            record = self._records.table(window)[key]
-            by_name = {family.name: place for place, family in enumerate(self._records.families)}
-            for cell_name, (kept, expires) in cells.items():
-                self._restore(record[self._found(by_name, "state", cell_name)], kept, expires)
-            for order, family, tag, time, hold in set_timers:
-                base = record[self._found(by_name, "timer", family)]
-                timers.append((order, base.of_tag(tag) if tag else base, time, hold))
-        for _, timer, time, hold in sorted(timers, key=_order):
-            timer.family.restore(timer, time, hold)
-        self._records.made.clear()
+            table = self._records.table(window)
+            table.is_fetched = True  # no key comes twice
+            timers.extend(self._contents.restore(table[key], content))
+            if self.working_set is not None and len(self._records.made) >= _LOADED_MAX:
+                self._take_over(timers)
+                timers = []
+                self.working_set.settle()
+        self._take_over(timers)
+        for table in self._records.tables.values():
+            table.is_fetched = False
+
+    def _take_over(self, timers: list[SetTimer]) -> None:
+        """Sets the timers of records that were loaded, and counts those."""
+        self._contents.set_timers(timers)
+        self._records.take_over()
 
     def _load_waiting(self, name: tuple[Any, Any, int], entry: Any) -> None:
         if self._waiting is None:
@@ -105,19 +111,3 @@ class StateSnapshots:
                 "@DoFn.requires_time_sorted_input any more: mark it, or let the old pipeline finish first"
             )
         self._waiting.restore(name[0], name[2], entry)
-
-    @staticmethod
-    def _found(places: dict[str, int], what: str, name: str) -> int:
-        found = places.get(name)
-        if found is None:
-            raise DataError(
-                f"a snapshot holds {what} {name!r}, which the DoFn does not have any more (it has "
-                f"{', '.join(map(repr, places)) or 'none'}): keep its spec, or start without the snapshot"
-            )
-        return found
-
-    @staticmethod
-    def _restore(cell: Cell, content: Any, expires: int) -> None:
-        cell.restore(content)
-        if hasattr(cell, "expires"):
-            cell.family.lasts(cell, expires)  # type: ignore[attr-defined]

@@ -3,8 +3,8 @@
     elements ──► records of their keys and windows ──► process(element, cell, timer, …)
     watermark, clock ──► timers that are due ──► callbacks ──► windows that expire ──► forgotten
 
-State and timers are kept in memory. A call is finished, to the last of its outputs, before the next one begins, so that a
-generator sees the state that the calls before it left. (Timely and stateful processing: docs/event-time.md.)
+State and timers are kept in memory up to a limit, then on disk (`working_set`). A call is finished, to the last of its
+outputs, before the next one begins, so that a generator sees the state that the calls before it left. (Timely and stateful processing: docs/event-time.md.)
 """
 
 from __future__ import annotations
@@ -40,13 +40,16 @@ from hornbeam.runners.engine.keyed_records import KeyedInput, KeyedRecords, Reco
 from hornbeam.runners.engine.keys import user_key
 from hornbeam.runners.engine.lasting_cells import LastingFamily, swept
 from hornbeam.runners.engine.present import UNKNOWN, Present
+from hornbeam.runners.engine.record_contents import RecordContents
 from hornbeam.runners.engine.side_inputs import SideInputReader
+from hornbeam.runners.engine.spill import TemporarySpace
 from hornbeam.runners.engine.state_cells import CellFamily
 from hornbeam.runners.engine.state_snapshots import StateSnapshots
 from hornbeam.runners.engine.timekeeper import Timekeeper, earliest, place
 from hornbeam.runners.engine.timer_queue import TimerQueue
 from hornbeam.runners.engine.timers import KeyedTimer
 from hornbeam.runners.engine.waiting import WaitingElements
+from hornbeam.runners.engine.working_set import LASTING, WorkingSet
 from hornbeam.transforms.dofn_params import DYNAMIC_TIMER_TAG_PARAM, DoFnParam
 from hornbeam.transforms.signature import DoFnSignature, MethodSignature
 from hornbeam.utils.timestamp import Timestamp
@@ -56,6 +59,8 @@ _DROPPED_LATE = MetricName("hornbeam", "dropped_late")
 _SIZED = (list, tuple)
 #: How many reasons `holds` gives.
 _HOLDS_MAX = 5
+#: Timers that are fired before records may go to disk.
+_FIRED_MAX = 256
 
 
 class StatefulOperator(DoFnOperator, Head):
@@ -80,11 +85,18 @@ class StatefulOperator(DoFnOperator, Head):
         self._waiting: WaitingElements | None = None
         if signature.requires_time_sorted_input:
             self._waiting = WaitingElements(self._records.expires)
-        self._snapshots = StateSnapshots(self._records, self._timers, self._waiting)
+        self._contents = RecordContents(self._records.families)
+        self._snapshots = StateSnapshots(self._records, self._contents, self._waiting)
+        self._working_set: WorkingSet | None = None
         #: The records of the elements, or of the firing, at hand, and the dynamic tag of the latter.
         self._column: list[Record] = []
         self._tag = ""
         self._fired = OutputChunks()
+
+    def limit_memory(self, space: TemporarySpace, memory_bytes_max: int) -> None:
+        """Lets records that are not in use go to disk, so that those in memory take about that much; once, at the start."""
+        self._working_set = WorkingSet(self.label, self._records, self._contents, space, memory_bytes_max)
+        self._timers.working_set = self._snapshots.working_set = self._working_set
 
     def _cell_family(self, spec: Any) -> CellFamily:
         if spec.ttl_micros is None:
@@ -180,6 +192,23 @@ class StatefulOperator(DoFnOperator, Head):
 
     def _work(self, bundle: Bundle, keys: list[Any]) -> None:
         """Processes elements, in order."""
+        working_set = self._working_set
+        if working_set is None:
+            self._work_on(bundle, keys)
+            return
+        at = 0
+        for part in bundle.chunks(working_set.elements):
+            own, at = keys[at : at + len(part.values)], at + len(part.values)
+            self._work_on(part, own)
+            working_set.added(part, self._records.places(part, own))
+            self._settle()
+
+    def _settle(self) -> None:
+        """Moves records to disk if there are too many; nothing of them is in use."""
+        if self._working_set is not None and not self._fresh:
+            self._working_set.settle()
+
+    def _work_on(self, bundle: Bundle, keys: list[Any]) -> None:
         present = self._present
         previous = set_current(self.container)
         try:
@@ -268,17 +297,32 @@ class StatefulOperator(DoFnOperator, Head):
             set_current(previous)
 
     def _catch_up(self) -> None:
-        emptied = list(swept(self._lasting, self._present.now))
-        self._snapshots.touch(emptied)
-        self._records.tidy(emptied)
+        self._sweep()
         if self._waiting is not None:
             self._release()
-        for timer in self._timers.due():
+        for count, timer in enumerate(self._timers.due()):
             self._fire(timer)
+            if count % _FIRED_MAX == _FIRED_MAX - 1:
+                self._settle()
+        self._settle()
         for table in self._records.expired(self._present.watermark):
-            for timer in self._timers.last_of(table):
-                self._fire(timer)
-            self._expire(table)
+            for _ in self._working_set.parts(table) if self._working_set is not None else (None,):
+                for timer in self._timers.last_of(table):
+                    self._fire(timer)
+                self._expire(table)
+                self._records.drop_all(table)
+
+    def _sweep(self) -> None:
+        """Forgets what has outlived its time."""
+        while True:
+            if self._working_set is not None:
+                self._working_set.bring(LASTING, self._present.now, self._lasting)
+            emptied = list(swept(self._lasting, self._present.now))
+            self._snapshots.touch(emptied)
+            self._records.tidy(emptied)
+            if not emptied or self._working_set is None:
+                return
+            self._settle()
 
     def _release(self) -> None:
         """Processes the elements that the watermark has passed; timers come between them as their times do."""
@@ -304,13 +348,14 @@ class StatefulOperator(DoFnOperator, Head):
 
     def _expire(self, table: WindowTable) -> None:
         """The last call for each key of a window that is about to be forgotten."""
-        self._snapshots.touch((table, key) for key in table)
+        keys = table.in_memory()
+        self._snapshots.touch((table, key) for key in keys)
         if self._last_call is None:
             return
         self._present.expiring = True
         end = int(table.window.max_micros)
         try:
-            for key in list(table):
+            for key in keys:
                 self._call(self._last_call, table, key, end, end, "on_window_expiration")
         finally:
             self._present.expiring = False
@@ -361,14 +406,15 @@ class StatefulOperator(DoFnOperator, Head):
     def next_watermark(self) -> int:
         waiting = self._first_waiting()
         found = earliest(
-            self._timers.events.next_time(),
+            self._timers.next_event(),
             self._records.expirations.next_time(),
             None if waiting is None else waiting + 1,
         )
         return END_OF_TIME + 1 if found is None else found
 
     def next_wakeup(self) -> int:
-        found = earliest(self._timers.processing.next_time(), self._lasting.next_time())
+        cold = None if self._working_set is None else self._working_set.next_time(LASTING)
+        found = earliest(self._timers.next_processing(), self._lasting.next_time(), cold)
         return NEVER if found is None else found
 
     def holds(self) -> list[Hold]:
@@ -380,7 +426,7 @@ class StatefulOperator(DoFnOperator, Head):
             ]
         if self._last_calls is not None:
             found += [
-                Hold(time, f"on_window_expiration of {len(self._records.table(window))} keys in {window}")
+                Hold(time, f"on_window_expiration of {self._records.table(window).count()} keys in {window}")
                 for window, time in self._last_calls.items()
             ]
         return sorted(found, key=lambda hold: hold.micros)[:_HOLDS_MAX]
@@ -400,3 +446,4 @@ class StatefulOperator(DoFnOperator, Head):
 
     def load(self, entries: Iterable[tuple[Any, Any]]) -> None:
         self._snapshots.load(entries)
+        self._settle()

@@ -67,7 +67,7 @@ class _NoBatch:
 
     space: TemporarySpace
     container: Callable[[str], MetricsContainer]
-    memory_bytes_max: int = UNLIMITED
+    memory_bytes_max: int
 
     def spool(self, pcollection: str) -> Any:
         raise InternalError(f"a stream keeps no pcollection, but {pcollection} was asked for")
@@ -82,7 +82,8 @@ class StreamBuilder(StageBuilder):
     splittable_kind = SplittableHead
 
     def __init__(self, plan: Plan, around: StreamSurroundings) -> None:
-        self._batch = _NoBatch(around.space, around.container)
+        self._share = max(1, around.memory_bytes_max // max(1, _keyed_steps(plan)))
+        self._batch = _NoBatch(around.space, around.container, self._share)
         super().__init__(plan, self._batch)
         self._run = around
         self._side_consumers = plan.side_consumers()
@@ -181,8 +182,9 @@ class StreamBuilder(StageBuilder):
         self, step: Transform, container: MetricsContainer, receivers: dict[str, Receiver]
     ) -> Operator:
         source = self.graph.pcollections[next(iter(step.main_inputs().values()))]
-        self._batch.memory_bytes_max = self._run.memory_bytes_max if source.is_bounded else UNLIMITED
+        self._batch.memory_bytes_max = self._share if source.is_bounded else UNLIMITED
         grouping = self.grouping_operator(step)
+        self._batch.memory_bytes_max = self._share
         head: Head
         if isinstance(grouping, JoinOperator) or (
             type(grouping) is GroupingOperator and not grouping.keeps_stamps
@@ -230,7 +232,16 @@ class StreamBuilder(StageBuilder):
             label, self.window_fn(pcollection), TimestampCombiner.OUTPUT_AT_EOW, repr_key, GatherFolding()
         )
         kind = MergingTriggeredGrouping if windowing.merging else TriggeredGrouping
-        return kind(spec, self._batch.space, self._batch.memory_bytes_max, windowing, None)
+        return kind(spec, self._batch.space, UNLIMITED, windowing, None)
+
+
+def _keyed_steps(plan: Plan) -> int:
+    """The steps among which the memory limit is divided: those that keep something for each key."""
+    return sum(
+        1
+        for step in plan.steps.values()
+        if step.urn in GROUPING_URNS or step.spec.get("stateful") or step.spec.get("timers")
+    )
 
 
 def repr_key(key: Any) -> bytes:

@@ -78,6 +78,11 @@ class TimerQueue(Generic[NameT]):
                 heapq.heapreplace(heap, (entry[0], entry[1], name))
         return None
 
+    def first(self) -> tuple[int, NameT] | None:
+        """What comes up first, and when."""
+        time = self.next_time()
+        return None if time is None else (time, self._heap[0][2])
+
     def pop_due(self, until: int) -> Iterator[tuple[int, NameT]]:
         """Takes out, one by one, what has a time of at most `until`, also what is set while this goes on."""
         while (time := self.next_time()) is not None and time <= until:

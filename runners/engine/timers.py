@@ -64,9 +64,7 @@ class TimerFamily:
             raise RuntimeError(
                 f"timer {self.name!r} cannot be set in @on_window_expiration: the window is gone after it"
             )
-        due = time
-        if self.is_event_time and time > table.expires:
-            due = table.expires
+        due = self.due(table, time)
         if output is not None:
             hold = self._checked_hold(micros_of(output), table)
         else:
@@ -76,16 +74,24 @@ class TimerFamily:
         self._enter(timer, time, due, hold)
 
     def restore(self, timer: KeyedTimer, time: int, hold: int) -> None:
-        """Sets a timer again that was set when a snapshot was taken."""
-        due = min(time, timer.table.expires) if self.is_event_time else time
-        self._enter(timer, time, due, hold)
+        """Sets a timer again that was set when a snapshot was taken, or its record went to disk."""
+        self._enter(timer, time, self.due(timer.table, time), hold)
+
+    def due(self, table: Any, time: int) -> int:
+        """When a timer that is set for `time` comes up: in event time when its window expires at the latest."""
+        expires: int = table.expires
+        return expires if self.is_event_time and time > expires else time
+
+    def holds_apart(self, hold: int, due: int) -> bool:
+        """Whether a timer holds time back at another time than that at which it comes up."""
+        return hold < due or not self.is_event_time
 
     def _enter(self, timer: KeyedTimer, time: int, due: int, hold: int) -> None:
         held_apart = timer.hold != timer.time
         timer.time = time
         timer.hold = hold
         self.queue.set(timer, due)
-        if hold < due or not self.is_event_time:
+        if self.holds_apart(hold, due):
             self.holds.set(timer, hold)
         elif held_apart:
             self.holds.clear(timer)

@@ -27,6 +27,7 @@ MODES: dict[str, list[str]] = {
     "groups on disk, bundles of 2": ["--memory_limit=1", "--bundle_size=2"],
     "as a stream": ["--streaming"],
     "as a stream, bundles of 1": ["--streaming", "--bundle_size=1"],
+    "as a stream, state on disk": ["--streaming", "--memory_limit=1", "--bundle_size=3"],
 }
 
 

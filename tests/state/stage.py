@@ -12,6 +12,7 @@ from hornbeam.runners.engine.clock import ManualClock
 from hornbeam.runners.engine.head import DELETED, END_OF_TIME, feed
 from hornbeam.runners.engine.keyed_records import KeyedInput
 from hornbeam.runners.engine.outputs import Outputs
+from hornbeam.runners.engine.spill import TemporarySpace
 from hornbeam.runners.engine.stateful import StatefulOperator
 from hornbeam.transforms.dofn_validation import validate_dofn
 from hornbeam.transforms.window import FixedWindows, GlobalWindows
@@ -26,7 +27,16 @@ GLOBAL = GlobalWindows()
 class Stage:
     """One step as a stage's head. Times are in seconds. `rows` takes what comes out: (value, timestamp, window start)."""
 
-    def __init__(self, dofn: Any, window_fn: Any = GLOBAL, lateness: float = 0, chunk: int = 0) -> None:
+    def __init__(
+        self,
+        dofn: Any,
+        window_fn: Any = GLOBAL,
+        lateness: float = 0,
+        chunk: int = 0,
+        space: TemporarySpace | None = None,
+        memory_bytes_max: int = 1,
+    ) -> None:
+        """With a `space`, state that is not in use goes there past the limit."""
         self.clock = ManualClock(1000 * SECOND)
         self.watermark = -END_OF_TIME
         self.registry = MetricsRegistry()
@@ -37,6 +47,8 @@ class Stage:
         self.head = StatefulOperator("Step", self.registry.container("Step"), receivers)
         self.head.outputs = Outputs(window_fn, receivers, None, "Step", ("side",))
         self.head.prepare_state(signature, KeyedInput(encode_key, micros_of(lateness)))
+        if space is not None:
+            self.head.limit_memory(space, memory_bytes_max)
         self.head.prepare_dofn(signature, (), {}, {})
         self._assign = WindowAssigner(window_fn)
         self._chunk = chunk

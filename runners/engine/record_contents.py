@@ -1,0 +1,104 @@
+"""What a record holds, in a form that pickles: for snapshots, and for the disk.
+
+cells    by name: (content, when it expires in microseconds of processing time; NEVER if it does not)
+timers   those that are set: (order of the setting, family, tag, time, hold)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from operator import itemgetter
+from typing import Any
+
+from hornbeam.error import DataError
+from hornbeam.runners.engine.clock import NEVER
+from hornbeam.runners.engine.keyed_records import Record
+from hornbeam.runners.engine.timers import KeyedTimer, TimerFamily
+
+#: (order, timer, time, hold)
+SetTimer = tuple[int, KeyedTimer, int, int]
+_order = itemgetter(0)
+
+Content = tuple[dict[str, tuple[Any, int]], list[tuple[int, str, str, int, int]]]
+
+
+class RecordContents:
+    """Takes records of one step apart and puts them together."""
+
+    def __init__(self, families: Sequence[Any]) -> None:
+        self._families = families
+        self._places = {
+            ("timer" if isinstance(family, TimerFamily) else "state", family.name): place
+            for place, family in enumerate(families)
+        }
+
+    def content(self, record: Record) -> Content:
+        """All that a record holds; not a copy."""
+        cells: dict[str, tuple[Any, int]] = {}
+        timers: list[tuple[int, str, str, int, int]] = []
+        for family, cell in zip(self._families, record):
+            if isinstance(cell, KeyedTimer):
+                for timer in cell.pending():
+                    order = family.queue.order_of(timer)
+                    timers.append((order, family.name, timer.tag, timer.time, timer.hold))  # type: ignore[arg-type]
+            elif not cell.is_empty():
+                cells[family.name] = cell.content(), getattr(cell, "expires", NEVER)
+        return cells, timers
+
+    def restore(self, record: Record, content: Content) -> list[SetTimer]:
+        """Fills the cells of a new record, and gives the timers that are to be set.
+
+        DataError when the content has cells or timers that the DoFn does not have.
+        """
+        cells, timers = content
+        for name, (kept, expires) in cells.items():
+            cell = record[self._found("state", name)]
+            cell.restore(kept)
+            if hasattr(cell, "expires"):
+                cell.family.lasts(cell, expires)
+        found: list[SetTimer] = []
+        for order, name, tag, time, hold in timers:
+            base: KeyedTimer = record[self._found("timer", name)]
+            found.append((order, base.of_tag(tag) if tag else base, time, hold))
+        return found
+
+    @staticmethod
+    def set_timers(timers: list[SetTimer]) -> None:
+        """Sets timers in the order in which they had been set."""
+        for _, timer, time, hold in sorted(timers, key=_order):
+            timer.family.restore(timer, time, hold)
+
+    def timers(self, content: Content) -> Iterator[tuple[TimerFamily, int, int]]:
+        """The family, time and hold of each timer that is set."""
+        for _, name, _, time, hold in content[1]:
+            yield self._families[self._found("timer", name)], time, hold
+
+    @staticmethod
+    def ends(content: Content) -> Iterator[int]:
+        """When cells expire, in processing time."""
+        return (expires for _, expires in content[0].values() if expires != NEVER)
+
+    def _found(self, what: str, name: str) -> int:
+        found = self._places.get((what, name))
+        if found is None:
+            names = [repr(known) for _, known in self._places]
+            raise DataError(
+                f"a snapshot holds {what} {name!r}, which the DoFn does not have any more (it has "
+                f"{', '.join(names) or 'none'}): keep its spec, or start without the snapshot"
+            )
+        return found
+
+
+def memory_bytes(record: Record) -> int:
+    """About what a record takes in memory, with its entry in a table."""
+    return _ENTRY_BYTES + sum(
+        _timer_bytes(cell) if isinstance(cell, KeyedTimer) else cell.memory_bytes() for cell in record
+    )
+
+
+_ENTRY_BYTES = 200
+_TIMER_BYTES, _SET_BYTES = 120, 400
+
+
+def _timer_bytes(timer: KeyedTimer) -> int:
+    return _TIMER_BYTES + _SET_BYTES * sum(1 for _ in timer.pending())
