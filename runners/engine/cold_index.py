@@ -67,7 +67,7 @@ class ColdIndex:
 
     def _merged(self, runs: list[Refs]) -> Refs:
         together = np.concatenate(runs)
-        kept = together[(together & GONE) != GONE]
+        kept: Refs = together[(together & GONE) != GONE]
         self._gone -= len(together) - len(kept)
         kept.sort(kind="stable")  # quick where there are runs
         return kept

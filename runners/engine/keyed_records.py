@@ -3,8 +3,8 @@
     windows ──► WindowTable: table key ──► (cell, cell, …, timer, …)      in the order of the step's families
 
 A table makes a record when it is asked for one that it does not have, so that the records of a bundle are one C-level
-`map`. Past the memory limit it first looks among the old ones and those on disk (`working_set`). A record in which nothing was
-kept is taken out after the bundle; a table goes with its last record, or when its window expires.
+`map`. Past the memory limit it first looks among the old ones and those on disk (`working_set`). A record in which nothing
+was kept is taken out after the bundle; a table goes with its last record, or when its window expires.
 """
 
 from __future__ import annotations

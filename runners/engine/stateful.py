@@ -4,7 +4,8 @@
     watermark, clock ──► timers that are due ──► callbacks ──► windows that expire ──► forgotten
 
 State and timers are kept in memory up to a limit, then on disk (`working_set`). A call is finished, to the last of its
-outputs, before the next one begins, so that a generator sees the state that the calls before it left. (Timely and stateful processing: docs/event-time.md.)
+outputs, before the next one begins, so that a generator sees the state that the calls before it left. (Timely and stateful
+processing: docs/event-time.md.)
 """
 
 from __future__ import annotations

@@ -494,11 +494,13 @@ class Coordinator:
 
     def _damaged(self, error: CorruptionError) -> DataError:
         """What to say about damaged state: which, and what can be had instead."""
-        before = [m.checkpoint for m in self._known_checkpoints()]
+        name = os.path.basename(error.path)
+        earlier = self._known_checkpoints()[:-1]
+        sound = [m.checkpoint for m in earlier if name not in {file.name for file in m.files}]
         offer = (
-            f"The one before it is {before[-2]}: start the job with --restore_from={before[-2]} to go on from there; what "
-            "came after it is processed again. "
-            if len(before) > 1
+            f"The last one without that file is {sound[-1]}: start the job with --restore_from={sound[-1]} to go on from "
+            "there; what came after it is processed again. "
+            if sound
             else ""
         )
         return DataError(

@@ -1,11 +1,11 @@
-"""State larger than memory: a counter for each of 10M keys, with and without a memory limit. `python -m tests.bench.state_bench`.
+"""State larger than memory: a counter for each of 10M keys, with and without a limit. `python -m tests.bench.state_bench`.
 
     fill      every key once, in no order
     uniform   then keys drawn from all of them alike
     skewed    then 9 of 10 elements from 1 % of the keys, the others from all
 
-Each line is a process of its own: processor time an element of the phase, less that of the same stream without the stateful
-step; the time it took; the resident peak; how much went to disk. --timers sets a timer for each key, too, and lets them fire.
+Each line is a process of its own: processor time an element of the phase, less that of the same stream without the step;
+the time it took; the resident peak; how much went to disk. --timers sets a timer for each key, too, and lets them fire.
 """
 
 from __future__ import annotations

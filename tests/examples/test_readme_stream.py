@@ -1,5 +1,5 @@
-"""What README.md says under "A stream that survives" is true: its shell blocks run as they stand, in one shell, one after the
-other. Where a reader takes a moment, the test waits until there is something to see.
+"""What README.md says under "A stream that survives" is true: its shell blocks run as they stand, in one shell, in order.
+Where a reader takes a moment, the test waits until there is something to see.
 """
 
 from __future__ import annotations

@@ -211,10 +211,11 @@ def test_damaged_state_is_refused_and_the_checkpoint_before_it_offered(job: Job)
     result = job.start("--num_workers=1", "--checkpoints_kept=5")
     job.await_progress(100)
     result.cancel()
-    newest = StoreReader(job.folder.checkpoints).checkpoints()[-1]
-    path = os.path.join(job.folder.checkpoints, "state", newest.files[-1].name)
-    with open(path, "r+b") as file:
-        file.seek(newest.files[-1].size // 2)
+    oldest, *_, newest = StoreReader(job.folder.checkpoints).checkpoints()
+    known = {file.name for file in oldest.files}
+    damaged = next(file for file in newest.files if file.name not in known)
+    with open(os.path.join(job.folder.checkpoints, "state", damaged.name), "r+b") as file:
+        file.seek(damaged.size // 2)
         byte = file.read(1)
         file.seek(-1, os.SEEK_CUR)
         file.write(bytes([byte[0] ^ 0xFF]))
