@@ -501,7 +501,7 @@ class Coordinator:
             f"The last one without that file is {sound[-1]}: start the job with --restore_from={sound[-1]} to go on from "
             "there; what came after it is processed again. "
             if sound
-            else ""
+            else "Every checkpoint that is kept needs that file; savepoints may not, and --fresh starts over. "
         )
         return DataError(
             f"job {self.folder.job_name!r}: its state is damaged ({error}). Nothing was started. {offer}"

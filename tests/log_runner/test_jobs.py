@@ -220,9 +220,14 @@ def test_damaged_state_is_refused_and_the_checkpoint_before_it_offered(job: Job)
         file.seek(-1, os.SEEK_CUR)
         file.write(bytes([byte[0] ^ 0xFF]))
     with pytest.raises(DataError, match=r"its state is damaged .* --restore_from=") as raised:
-        job.start("--num_workers=1").wait_until_finish(60_000)
+        job.start("--num_workers=1", "--checkpoints_kept=5").wait_until_finish(60_000)
     offered = str(raised.value).partition("--restore_from=")[2].split()[0]
-    assert job.start("--num_workers=1", f"--restore_from={offered}").wait_until_finish(60_000) == "DONE"
+    assert (
+        job.start("--num_workers=1", "--checkpoints_kept=5", f"--restore_from={offered}").wait_until_finish(
+            60_000
+        )
+        == "DONE"
+    )
 
 
 @pytest.mark.parametrize("fault", ["files.create:2:enospc", "files.write:40:enospc"])
