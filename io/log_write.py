@@ -24,6 +24,7 @@ from hornbeam.io import open_logs
 from hornbeam.io.disk_space import when_there_is_room
 from hornbeam.io.two_phase import TwoPhaseSink, TwoPhaseWriter
 from hornbeam.storage.log import Consumer, Log, Producer, UnknownTopicError
+from hornbeam.storage.log.offset_store import OffsetStore
 from hornbeam.transforms.window import GlobalWindow
 from hornbeam.utils.timestamp import MIN_TIMESTAMP
 
@@ -147,6 +148,7 @@ class LogSink(TwoPhaseSink):
         for name in log.topics(internal=True):
             if name.startswith(self.staging_prefix) and name not in kept:
                 log.delete_topic(name)
+                OffsetStore.of(log).forget(name)
 
     def release(self) -> None:
         """Closes what commits were made with."""

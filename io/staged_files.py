@@ -91,7 +91,9 @@ class StagedFiles(TwoPhaseSink):
         """Removes the temporary files of earlier runs, but for those of these tokens."""
         kept = {source for token in tokens for source, _ in token}
         place = self.layout.place(self.identity)
-        if FileSystems.exists(place):
+        if not kept:
+            temporaries.remove(place)
+        elif FileSystems.exists(place):
             found = FileSystems.match([FileSystems.join(place, "*")])[0].metadata_list
             _remove([file.path for file in found if file.path not in kept])
 

@@ -244,3 +244,5 @@ def test_files_get_their_names_with_the_checkpoint_and_once(tmp_path: Path) -> N
         BeamIOError, match=r"o-\[30.0, 40.0\)-00000-of-00001 cannot be finished: the file written for it"
     ):
         job.coordinator.commit(third)
+    job.coordinator.recover([])
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []

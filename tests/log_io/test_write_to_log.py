@@ -20,6 +20,7 @@ from hornbeam.options.pipeline_options import PipelineOptions
 from hornbeam.storage import files
 from hornbeam.storage.errors import StorageError
 from hornbeam.storage.log import InvalidSettingError, Log, Producer, UnknownTopicError
+from hornbeam.storage.log.offset_store import OffsetStore
 from hornbeam.storage.log.partitioner import partition_of
 from hornbeam.transforms.window import TimestampedValue
 
@@ -183,6 +184,7 @@ def test_what_is_written_is_seen_with_its_checkpoint_and_once(tmp_path: Path) ->
         assert seen(log) == "abce"
         job.coordinator.recover([])
         assert [name for name in log.topics(internal=True) if name.startswith("__staging")] == []
+        assert [name for name in OffsetStore.of(log).groups() if name.startswith("__staging")] == []
 
 
 def test_what_is_copied_is_let_go_of_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
