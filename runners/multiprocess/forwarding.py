@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -68,6 +69,11 @@ class ForwardedStream(io.TextIOBase):
             self.flush()
         return len(text)
 
+    def forget(self) -> None:
+        """In a process that user code has forked: what was written before is the worker's to send."""
+        self._lock = threading.Lock()
+        self._parts, self._size = [], 0
+
     def flush(self) -> None:
         """Sends what was written."""
         with self._lock:
@@ -86,6 +92,14 @@ def emit_record(record: LogRecord) -> None:
     where = f"worker {made.hornbeam_worker}" + (f", step {step!r}" if step else "")  # type: ignore[attr-defined]
     made.msg = f"{made.msg} [{where}]"
     logger.handle(made)
+
+
+def say_directly(message: LogRecord | Text) -> None:
+    """Writes to the process's own output, for one that user code has forked from a worker."""
+    if isinstance(message, Text):
+        os.write(1 if message.stream == "stdout" else 2, message.text.encode("utf-8", "backslashreplace"))
+    else:
+        os.write(2, f"{message.attributes['msg']}\n".encode("utf-8", "backslashreplace"))
 
 
 def print_text(text: Text) -> None:

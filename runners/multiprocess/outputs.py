@@ -60,6 +60,7 @@ class TaskOutputs:
         self._compression = compression
         self._channels: dict[tuple[str, int], Channel] = {}
         self._file: BlockFile | None = None
+        self._abandoned: BlockFile | None = None
         self._index: Index = []
         self._bytes = 0
 
@@ -104,6 +105,11 @@ class TaskOutputs:
         if self._file is not None:
             self._file.discard()
         self._file, self._index, self._bytes = None, [], 0
+
+    def abandon(self) -> None:
+        """In a process that user code has forked: the task's file belongs to the worker, and is not touched again."""
+        # Kept, as a file that is collected writes what it has buffered.
+        self._abandoned, self._file = self._file, None
 
     # For channels
 

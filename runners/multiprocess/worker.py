@@ -32,7 +32,7 @@ from hornbeam.runners.multiprocess.at_work import StageAtWork, Stopped
 from hornbeam.runners.multiprocess.careful import Noting, note_path
 from hornbeam.runners.multiprocess.channel import MessageChannel
 from hornbeam.runners.multiprocess.feed import Feed
-from hornbeam.runners.multiprocess.forwarding import ForwardedLogs, ForwardedStream
+from hornbeam.runners.multiprocess.forwarding import ForwardedLogs, ForwardedStream, say_directly
 from hornbeam.runners.multiprocess.job import Environment, Job
 from hornbeam.runners.multiprocess.outputs import TaskOutputs
 from hornbeam.runners.multiprocess.remote_errors import carried
@@ -48,11 +48,13 @@ from hornbeam.runners.multiprocess.task import (
     Failed,
     Given,
     Heartbeat,
+    LogRecord,
     Ready,
     Split,
     StageEnded,
     StageInfo,
     Stop,
+    Text,
 )
 from hornbeam.utils.run_end import forwarding_scope
 
@@ -91,6 +93,7 @@ class Worker:
         self._feed: Feed | None = None
         self._portions = 0
         self._is_stopping = False
+        self._is_fork = False
         self._stages: dict[str, StageAtWork] = {}
         self._infos: dict[str, StageInfo] = {}
         self._registry = MetricsRegistry()
@@ -110,6 +113,7 @@ class Worker:
         self._stage_by_name = {stage.name: stage for stage in self._job.plan.stages}
         job = self._job
         self._outputs = TaskOutputs(self._folder, max(1 << 16, job.worker_bytes_max // 4), job.compression)
+        os.register_at_fork(after_in_child=self._forked)
         self._space = TemporarySpace(self._folder)
         self._send(Ready(os.getpid()))
         threading.Thread(target=self._control, name="hornbeam-control", daemon=True).start()
@@ -126,7 +130,21 @@ class Worker:
     def _at_run_end(self, callback: Callable[[], None]) -> None:
         self._send(AtRunEnd(cloudpickle.dumps(callback)))
 
+    def _forked(self) -> None:
+        """In a process that user code has forked. It has the worker's connection and files, and must leave them alone."""
+        self._is_fork = True
+        self._outputs.abandon()
+        for stream in self._streams:
+            stream.forget()
+
     def _send(self, message: Any) -> None:
+        if self._is_fork:
+            if not isinstance(message, LogRecord | Text):
+                os._exit(
+                    1
+                )  # user code has returned in both processes; the worker goes on, and this is not it
+            say_directly(message)
+            return
         try:
             self._channel.send(message)
         except OSError:

@@ -117,6 +117,28 @@ def test_work_that_was_given_away_by_a_worker_that_dies_counts_once(flags, tmp_p
     assert sorted(lines) == sorted(repr((i, 1)) for i in range(200))
 
 
+def test_what_user_code_forks_neither_speaks_nor_writes_for_the_worker(flags, tmp_path):
+    """Forked processes that print much at once, and ones that return and so go on as if they were the worker."""
+
+    def step(x):
+        child = os.fork()
+        if child == 0 and x % 2:
+            for _ in range(20):
+                print("forked" * 5000, flush=True)
+                logging.warning("from a forked process")
+            os._exit(0)
+        if child:
+            print("waiting" * 5000)
+            os.waitpid(child, 0)
+        return x % 2, x
+
+    with beam.Pipeline(options=flags()) as p:
+        sums = p | beam.Create([0, 1, 2, 3]) | beam.Map(step) | beam.CombinePerKey(sum)
+        sums | beam.Map(repr) | beam.io.WriteToText(str(tmp_path / "out"))
+    lines = [line for path in tmp_path.glob("out*") for line in path.read_text().splitlines()]
+    assert sorted(lines) == ["(0, 2)", "(1, 4)"]
+
+
 def test_a_killed_fork_server_is_started_again(flags, tmp_path):
     from hornbeam.runners.multiprocess.workers import server
 
