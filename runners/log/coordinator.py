@@ -6,7 +6,6 @@ commands. It runs no user code but that of sinks when they commit.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import threading
@@ -35,15 +34,16 @@ from hornbeam.runners.log.attempt import (
 )
 from hornbeam.runners.log.commands import Commands
 from hornbeam.runners.log.committing import Committer
+from hornbeam.runners.log.environment import faults_of, import_path, is_disk_full
 from hornbeam.runners.log.exchange import remove_exchanges
 from hornbeam.runners.log.first_splits import deal_splits
-from hornbeam.runners.log.job_folder import JobFolder, JobRecord, JobStatus
+from hornbeam.runners.log.job_folder import JobFolder, JobRecord
 from hornbeam.runners.log.messages import Begin
 from hornbeam.runners.log.moving import Relabelling, move
 from hornbeam.runners.log.plans import plan_signature
 from hornbeam.runners.log.poison import Poison
 from hornbeam.runners.log.state_names import STORE_GROUPS
-from hornbeam.runners.log.step_status import joined
+from hornbeam.runners.log.status_board import StatusBoard
 from hornbeam.storage.checkpoint import CheckpointStore, Manifest, StoreOptions
 from hornbeam.storage.errors import CorruptionError, DiskFullError, StorageError
 from hornbeam.storage.files import OS_FILES, Lock
@@ -102,11 +102,8 @@ class Coordinator:
         self._committer = Committer(sinks)
         self._attempt: Attempt | None = None
         self._commands = Commands(self)
-        self._restarts = 0
-        self._last_failure = ""
-        self._started = time.time_ns() // 1000
+        self._board = StatusBoard(folder)
         self._next_status = self._next_commands = 0.0
-        self._counts: dict[str, tuple[float, int]] = {}
         self._metrics = MetricsRegistry()
         self._pauses_ms: deque[float] = deque(maxlen=1000)
         self._merging: threading.Thread | None = None
@@ -187,12 +184,14 @@ class Coordinator:
                 continue
             if outcome.kind in (DONE, STOPPED, CANCELLED):
                 return outcome
-            self._restarts += 1
+            self._board.restarts += 1
             if outcome.kind == RESTART:
                 continue
-            self._last_failure = f"{outcome.reason}: {outcome.error}" if outcome.error else outcome.reason
+            self._board.last_failure = (
+                f"{outcome.reason}: {outcome.error}" if outcome.error else outcome.reason
+            )
             _log.warning(
-                "Job %r goes back to its last checkpoint: %s", self.folder.job_name, self._last_failure
+                "Job %r goes back to its last checkpoint: %s", self.folder.job_name, self._board.last_failure
             )
             if is_disk_full(outcome.error):
                 self._pause_for_room(outcome.error)
@@ -209,7 +208,7 @@ class Coordinator:
             if crashes >= self._settings.crashes_max:
                 raise RunnerError(
                     f"job {self.folder.job_name!r} failed {crashes} times without coming to a checkpoint; "
-                    f"the last time: {self._last_failure}"
+                    f"the last time: {self._board.last_failure}"
                 )
             self._say(states.RECOVERING)
             if crashes > 1:
@@ -421,41 +420,7 @@ class Coordinator:
 
     def _say(self, state: str, message: str = "") -> None:
         self.state = state
-        attempt, now = self._attempt, time.time_ns() // 1000
-        told = [w.told.steps for w in attempt.workers if w.told is not None] if attempt is not None else []
-        steps = (
-            joined(told, {}, now)
-            if attempt is not None and told and len(told) == len(attempt.workers)
-            else ()
-        )
-        steps = tuple(
-            attrs.evolve(step, elements_per_s=self._rate(step.label, step.elements)) for step in steps
-        )
-        paused = next((w.paused for w in attempt.workers if w.paused), "") if attempt is not None else ""
-        status = JobStatus(
-            job_name=self.folder.job_name,
-            state=state,
-            pid=os.getpid(),
-            message=message or paused,
-            workers=() if attempt is None else attempt.pids(),
-            started_micros=self._started,
-            updated_micros=now,
-            attempt=self.record.attempts,
-            restarts=self._restarts,
-            last_failure=self._last_failure,
-            checkpoint=None if attempt is None else attempt.checkpoint,
-            steps=steps,
-        )
-        try:
-            self.folder.write_status(status)
-        except OSError as error:
-            _log.warning("The status of job %r cannot be written: %s", self.folder.job_name, error)
-
-    def _rate(self, label: str, elements: int) -> float:
-        now = time.monotonic()
-        then, before = self._counts.get(label, (now, elements))
-        self._counts[label] = now, elements
-        return max(0.0, (elements - before) / (now - then)) if now > then else 0.0
+        self._board.write(state, self.record, self._attempt, message)
 
     def _end(self, outcome: Outcome) -> None:
         state = {STOPPED: states.STOPPED, CANCELLED: states.CANCELLED}.get(outcome.kind, states.DONE)
@@ -495,7 +460,8 @@ class Coordinator:
     def _damaged(self, error: CorruptionError) -> DataError:
         """What to say about damaged state: which, and what can be had instead."""
         name = os.path.basename(error.path)
-        earlier = self._known_checkpoints()[:-1]
+        store: CheckpointStore | None = getattr(self, "store", None)
+        earlier = [] if store is None else store.checkpoints()[:-1]
         sound = [m.checkpoint for m in earlier if name not in {file.name for file in m.files}]
         offer = (
             f"The last one without that file is {sound[-1]}: start the job with --restore_from={sound[-1]} to go on from "
@@ -507,10 +473,6 @@ class Coordinator:
             f"job {self.folder.job_name!r}: its state is damaged ({error}). Nothing was started. {offer}"
             f"`hornbeam checkpoint verify {self.folder.checkpoints}` says what is damaged."
         )
-
-    def _known_checkpoints(self) -> list[Manifest]:
-        store: CheckpointStore | None = getattr(self, "store", None)
-        return [] if store is None else store.checkpoints()
 
     def explain_from_elsewhere(self, step: str, timeout_seconds: float = 60.0) -> Explanation:
         """What holds time back, for a thread of the same process. TimeoutError if that takes too long."""
@@ -525,26 +487,3 @@ class Coordinator:
         if not done.wait(timeout_seconds):
             raise TimeoutError(f"the workers have not answered for {timeout_seconds:.0f} s")
         return found[0]
-
-
-def is_disk_full(error: BaseException | None) -> bool:
-    """Whether an error says that no room is left."""
-    return isinstance(error, DiskFullError) or (
-        isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    )
-
-
-def import_path() -> list[str]:
-    """Where this program imports from, for workers."""
-    import sys
-
-    return [os.path.abspath(entry) if entry else os.getcwd() for entry in sys.path]
-
-
-def faults_of(worker: int, attempt: int) -> str | None:
-    """The fault points that HORNBEAM_WORKER_FAULTS has for a worker: `worker@attempt=plan`, several joined by `;`."""
-    for part in filter(None, os.environ.get("HORNBEAM_WORKER_FAULTS", "").split(";")):
-        place, _, plan = part.partition("=")
-        if place == f"{worker}@{attempt}":
-            return plan
-    return None
