@@ -113,7 +113,7 @@ class LogRunner(PipelineRunner):
             else wanted,
         )
         relabelling, sinks = Relabelling(), sinks_of(graph)
-        if record.starts > 1 and StoreReader(folder.checkpoints).checkpoints():
+        if record.starts > 1 and _has_checkpoints(folder):
             old = folder.graph()
             relabelling = _relabelling(old, graph, log_options, folder.job_name)
             # What an older pipeline's sinks have prepared is committed by them, whatever they are called now.
@@ -124,6 +124,13 @@ class LogRunner(PipelineRunner):
         coordinator = Coordinator(folder, lock, record, graph, settings, sinks, relabelling)
         coordinator.announce()
         return coordinator
+
+
+def _has_checkpoints(folder: JobFolder) -> bool:
+    """Whether there is anything to go on from. A job that was killed in its first moments has no store yet."""
+    return os.path.isdir(os.path.join(folder.checkpoints, "manifests")) and bool(
+        StoreReader(folder.checkpoints).checkpoints()
+    )
 
 
 def _relabelling(old: Graph, new: Graph, options: LogOptions, job_name: str) -> Relabelling:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import time
 from collections import Counter, defaultdict
@@ -317,3 +318,13 @@ def test_splits_of_a_source_are_read_by_all_workers(tmp_path: Path) -> None:
     rows = list(committed(str(tmp_path / "out")))
     assert Counter(line for line, _ in rows) == Counter(f"{n}-{line}" for n in range(6) for line in range(50))
     assert len({pid for _, pid in rows}) >= 3
+
+
+def test_a_job_that_was_killed_before_its_store_was_made_begins_anew(job: Job) -> None:
+    """Seen in the kill campaign: the coordinator died between job.json and the checkpoint store."""
+    result = job.start("--num_workers=1")
+    result.cancel()
+    shutil.rmtree(job.folder.checkpoints)
+    for part in ("seen", "result"):
+        shutil.rmtree(os.path.join(job.path, part), ignore_errors=True)
+    job.finish("--num_workers=1")
