@@ -64,30 +64,28 @@ class _Segment:
     live_bytes: int = 0
 
 
-@attrs.frozen
+@attrs.define
 class _Found:
     """A record's bytes, and where they lie."""
 
     ref: int
     body: bytes
+    wakes: list[tuple[int, int]]
+    timers: int
 
     @property
     def room(self) -> int:
         return _padded(_HEADER.size + len(self.body))
 
-    def wakes(self) -> list[tuple[int, int]]:
-        _, count, _ = _FACTS.unpack_from(self.body)
-        return [_WAKE.unpack_from(self.body, _FACTS.size + i * _WAKE.size) for i in range(count)]
-
-    @property
-    def timers(self) -> int:
-        timers: int = _FACTS.unpack_from(self.body)[2]
-        return timers
-
     def entry(self) -> Entry:
-        start = _FACTS.size + _FACTS.unpack_from(self.body)[1] * _WAKE.size
-        entry: Entry = pickle.loads(memoryview(self.body)[start:])
+        entry: Entry = pickle.loads(memoryview(self.body)[_FACTS.size + len(self.wakes) * _WAKE.size :])
         return entry
+
+
+def _found(ref: int, body: bytes) -> _Found:
+    _, count, timers = _FACTS.unpack_from(body)
+    wakes = [_WAKE.unpack_from(body, _FACTS.size + i * _WAKE.size) for i in range(count)] if count else []
+    return _Found(ref, body, wakes, timers)
 
 
 def _padded(size: int) -> int:
@@ -255,7 +253,7 @@ class ColdStore:
         self._index.remove(np.array([each.ref for each in found], dtype=np.uint64))
         for each in found:
             self.timers -= each.timers
-            for kind, _ in each.wakes():
+            for kind, _ in each.wakes:
                 self.wakes[kind].live -= 1
             segment = self._segments[_number(each.ref)]
             segment.live_bytes -= each.room
@@ -272,7 +270,7 @@ class ColdStore:
             path = self._segments[number].path
             with _opened(path) as file:
                 for ref in own:
-                    yield _Found(ref, _body_at(file, _offset(ref), path))
+                    yield _found(ref, _body_at(file, _offset(ref), path))
 
     # Room
 
@@ -286,7 +284,7 @@ class ColdStore:
         found = list(self._scan(number))
         bodies = [each.body for each in found]
         refs = np.array([each.ref for each in found], dtype=np.uint64)
-        wakes = [each.wakes() for each in found]
+        wakes = [each.wakes for each in found]
         self._index.remove(refs)
         for own in wakes:
             for kind, _ in own:
@@ -303,7 +301,7 @@ class ColdStore:
             while at < segment.size:
                 body = _body_at(file, at, segment.path)
                 address = number << _PLACE_BITS | at >> _UNIT_BITS
-                found.append(_Found(_FACTS.unpack_from(body)[0] << 32 | address, body))
+                found.append(_found(_FACTS.unpack_from(body)[0] << 32 | address, body))
                 at += found[-1].room
         there = self._index.are_there(np.array([each.ref for each in found], dtype=np.uint64))
         return (each for each, is_there in zip(found, there.tolist()) if is_there)

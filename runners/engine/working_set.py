@@ -18,7 +18,7 @@ from typing import Any
 
 from hornbeam.runners.engine.bundle import Bundle
 from hornbeam.runners.engine.cold_store import ColdRecord, ColdStore, Entry
-from hornbeam.runners.engine.failures import Failure, add_failure, short_repr
+from hornbeam.runners.engine.failures import Failure, add_failure
 from hornbeam.runners.engine.keyed_records import KeyedRecords, Place, WindowTable
 from hornbeam.runners.engine.record_contents import Content, RecordContents, memory_bytes
 from hornbeam.runners.engine.sizes import mean_size, size_of
@@ -118,13 +118,12 @@ class WorkingSet:
 
     def settle(self) -> None:
         """Moves records to disk if there are too many. No record may be in use."""
-        left = excess = self._excess()
+        left = self._excess()
         while left > 0:
             if not self._next_out:
-                if left < excess and left < self._records.in_memory >> 3:
-                    return  # what is hot gets a chance to be used again before it is taken for cold
                 self._let_age()
-                if not self._next_out:
+                # What is hot gets a chance to be used again before it is taken for cold.
+                if left < self._records.in_memory >> 3 or not self._next_out:
                     return
             table, keys = self._next_out[-1]
             going = keys[-min(left, _PIECE_MAX) :]
@@ -176,9 +175,8 @@ class WorkingSet:
     def _note(self, error: Exception, table: WindowTable) -> None:
         key = getattr(error, "hornbeam_key", None)
         where = None if isinstance(error, OSError) else str(table.window)
-        shown = None if key is None else short_repr(key)
         add_failure(
-            error, Failure(f"{self._label}, moving state to disk (--memory_limit)", key=shown, window=where)
+            error, Failure(f"{self._label}, moving state to disk (--memory_limit)", key=key, window=where)
         )
 
     def _know_wakes(self, table: WindowTable) -> None:
@@ -197,8 +195,8 @@ class WorkingSet:
 
     def fetch(self, table: WindowTable, keys: Iterable[Any]) -> None:
         """Brings the records of keys back that are on disk."""
-        wanted = set(keys).difference(table)
-        wanted.difference_update(table.old)
+        old = table.old  # `set.difference` would walk through all of the table
+        wanted = {key for key in keys if key not in table and key not in old}
         if wanted and table.cold is not None:
             self._bring_back(table, table.cold.take(wanted))
 
