@@ -52,6 +52,8 @@ bench-compare: $(READY) links
 # Large jobs (50M outputs of one element, 20M pairs under a memory limit), long crash campaigns of the storage.
 soak: $(READY) links
 	$(BIN)/python -m tests.bench.scale
+	$(BIN)/python -m tests.bench.state_bench
+	$(BIN)/python -m tests.bench.state_bench --timers --keys 2000000 --elements 500000 --limit 128MB
 	$(BIN)/python tests/storage_checkpoint/crash_campaign.py --seconds 120
 	$(BIN)/python tests/storage_checkpoint/kill_campaign.py --kills 1000
 	cd tests && SEED=7 ../$(BIN)/python -m storage_log.test_log_crash_points 120

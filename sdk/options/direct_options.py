@@ -45,7 +45,7 @@ class DirectOptions(PipelineOptions):
             "--memory_limit",
             type=_memory,
             default=None,
-            help="What groups may hold in memory before they go to disk, such as 256MB."
+            help="What groups and state may hold in memory before they go to disk, such as 256MB."
             " By default half of the machine's memory, at most 4 GB.",
         )
         parser.add_argument(
