@@ -14,6 +14,9 @@ import numpy.typing as npt
 
 Refs = npt.NDArray[np.uint64]
 
+#: Where refs lie: the number of the run, and the place in it.
+Spots = npt.NDArray[np.int64]
+
 #: The address of what is gone.
 GONE = np.uint64(0xFFFF_FFFF)
 _HALF = np.uint64(32)
@@ -21,6 +24,8 @@ _MIX = np.uint64(0x9E37_79B9_7F4A_7C15)
 #: Longer runs are not merged, so that no merge takes long, or much memory.
 RUN_MAX = 1 << 22
 _GONE_MIN = 1024
+_RUN_SHIFT = 32
+_IN_RUN = (1 << _RUN_SHIFT) - 1
 
 
 def hashes_of(keys: Iterable[object], count: int) -> Refs:
@@ -58,6 +63,8 @@ class ColdIndex:
 
     def add(self, refs: Refs) -> None:
         """Adds the refs of new records."""
+        if not len(refs):
+            return
         self._runs.append(np.sort(refs))
         self._count += len(refs)
         runs = self._runs
@@ -72,13 +79,15 @@ class ColdIndex:
         kept.sort(kind="stable")  # quick where there are runs
         return kept
 
-    def find(self, hashes: Refs) -> Refs:
-        """The refs of the records that have one of the hashes, of which each is given once. Quickest for sorted ones."""
+    def find(self, hashes: Refs) -> tuple[Refs, Spots]:
+        """The refs of the records that have one of the hashes, and where these lie. No hash comes twice; sorted is best."""
         refs: list[Refs] = [np.zeros(0, dtype=np.uint64)]
-        for run in self._runs:
-            refs.extend(run[at] for _, at in _matches(run, hashes))
-        found: Refs = np.concatenate(refs)
-        return found
+        spots: list[Spots] = [np.zeros(0, dtype=np.int64)]
+        for number, run in enumerate(self._runs):
+            for _, at in _matches(run, hashes):
+                refs.append(run[at])
+                spots.append(at | number << _RUN_SHIFT)
+        return np.concatenate(refs), np.concatenate(spots)
 
     def are_there(self, refs: Refs) -> npt.NDArray[np.bool_]:
         """Which of the refs are in the index."""
@@ -95,21 +104,32 @@ class ColdIndex:
         for run in self._runs:
             for which, at in list(_matches(run, hashes)):
                 run[at[run[at] == refs[which]]] |= GONE
-        self._count -= len(refs)
-        self._gone += len(refs)
+        self._removed(len(refs))
+
+    def remove_at(self, spots: Spots) -> None:
+        """Takes out refs where `find` found them, if nothing was added or removed since."""
+        numbers = spots >> _RUN_SHIFT
+        for number in np.unique(numbers).tolist():
+            self._runs[number][spots[numbers == number] & _IN_RUN] |= GONE
+        self._removed(len(spots))
+
+    def _removed(self, count: int) -> None:
+        self._count -= count
+        self._gone += count
         if self._gone > self._count + _GONE_MIN:
             self._runs = [kept for run in self._runs if len(kept := self._merged([run]))]
 
 
 def _are_alike(longer: Refs, shorter: Refs) -> bool:
-    return len(longer) <= 2 * len(shorter) and len(longer) + len(shorter) <= RUN_MAX
+    return len(longer) <= 4 * len(shorter) and len(longer) + len(shorter) <= RUN_MAX
 
 
 def _matches(run: Refs, hashes: Refs) -> Iterable[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
     """Places in `hashes`, and those in the run where the same hash is and not gone."""
     at = np.searchsorted(run, hashes << _HALF)
-    which = np.arange(len(hashes))
-    while len(at):
+    which = np.flatnonzero((run[np.minimum(at, len(run) - 1)] >> _HALF) == hashes)
+    at = at[which]
+    while len(which):
         inside = at < len(run)
         at, which = at[inside], which[inside]
         same = (run[at] >> _HALF) == hashes[which]

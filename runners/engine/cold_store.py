@@ -204,18 +204,20 @@ class ColdStore:
     def take(self, keys: Iterable[Any]) -> list[Entry]:
         """Takes out the records of these keys, as far as they are here."""
         found = self._with_keys(keys)
-        self._remove([each for each, _ in found])
-        return [entry for _, entry in found]
+        self._index.remove_at(np.array([spot for _, spot, _ in found], dtype=np.int64))
+        self._let_go([each for each, _, _ in found])
+        return [entry for _, _, entry in found]
 
     def peek(self, keys: Iterable[Any]) -> list[Entry]:
         """The records of these keys, as far as they are here; they stay."""
-        return [entry for _, entry in self._with_keys(keys)]
+        return [entry for _, _, entry in self._with_keys(keys)]
 
-    def _with_keys(self, keys: Iterable[Any]) -> list[tuple[_Found, Entry]]:
+    def _with_keys(self, keys: Iterable[Any]) -> list[tuple[_Found, int, Entry]]:
         wanted = set(keys)
-        refs = self._index.find(np.unique(hashes_of(wanted, len(wanted))))
-        entries = ((found, found.entry()) for found in self._read(refs))
-        return [(found, entry) for found, entry in entries if entry[0] in wanted]
+        refs, spots = self._index.find(np.unique(hashes_of(wanted, len(wanted))))
+        spot_of = dict(zip(refs.tolist(), spots.tolist()))
+        entries = ((found, spot_of[found.ref], found.entry()) for found in self._read(refs))
+        return [each for each in entries if each[2][0] in wanted]
 
     def next_time(self, kind: int) -> int | None:
         """The earliest wake-up time of a kind."""
@@ -251,6 +253,10 @@ class ColdStore:
         if not found:
             return
         self._index.remove(np.array([each.ref for each in found], dtype=np.uint64))
+        self._let_go(found)
+
+    def _let_go(self, found: list[_Found]) -> None:
+        """The records are in the index no more."""
         for each in found:
             self.timers -= each.timers
             for kind, _ in each.wakes:

@@ -73,7 +73,7 @@ class Store(RuleBasedStateMachine):
 
     def same(self, found: list[Any], keys: Any) -> None:
         assert len(found) == len(keys)
-        assert {key: content for key, content in found} == {key: self.model[key][0] for key in keys}
+        assert dict(found) == {key: self.model[key][0] for key in keys}
 
     @rule(keys=keys)
     def peek(self, keys: list[Any]) -> None:
