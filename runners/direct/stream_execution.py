@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 
 from hornbeam.metrics.execution import MetricsContainer, MetricsRegistry
+from hornbeam.runners.direct.interruption import Interruption
 from hornbeam.runners.direct.progress import Progress
 from hornbeam.runners.engine.clock import NEVER, Clock, ManualClock
 from hornbeam.runners.engine.explain import Explanation, explain_stages
@@ -63,6 +64,7 @@ class StreamExecution:
         self._requests: deque[Callable[[], None]] = deque()
         self._ended = False
         self._cancelled = False
+        self._interruption = Interruption()
         self._told = -1
         self._drain_at = NEVER
         self._draining = False
@@ -107,6 +109,10 @@ class StreamExecution:
         """Ends the run after the turn that is going on; what is kept is not given out."""
         self._cancelled = True
         self._wake.set()
+
+    def interrupt(self) -> None:
+        """Breaks off the turn that is going on in a run that was cancelled."""
+        self._interruption.interrupt()
 
     def drain(self, at_micros: int = 0) -> None:
         """From that processing time on sources give nothing new; what is kept is given out, and the run ends."""
@@ -156,7 +162,7 @@ class StreamExecution:
             for stage in self._stages.values():
                 is_set_up.append(stage)
                 stage.setup()
-            self._loop()
+            self._interruption.run(self._loop)
             failed = False
         finally:
             self._ended = True

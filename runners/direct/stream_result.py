@@ -11,6 +11,9 @@ from hornbeam.runners.direct.stream_execution import StreamExecution
 from hornbeam.runners.engine.explain import Explanation
 from hornbeam.runners.runner import PipelineResult, PipelineState
 
+#: How long `cancel` waits for a bundle to end by itself, and then for each attempt to break it off.
+CANCEL_SECONDS = 5.0
+
 
 class StreamResult(PipelineResult):
     """A running stream. What makes it fail is raised by `wait_until_finish`."""
@@ -51,9 +54,13 @@ class StreamResult(PipelineResult):
         return self.state
 
     def cancel(self) -> str:
-        """Ends the run after the bundle that is in work, and gives its state. What it keeps is not given out."""
+        """Ends the run after the bundle that is in work, and gives its state. What it keeps is not given out.
+
+        A bundle that has not ended after five seconds is broken off where it is.
+        """
         self._execution.cancel()
-        self._ended.wait()
+        while not self._ended.wait(CANCEL_SECONDS):
+            self._execution.interrupt()
         return self.state
 
     def drain(self) -> str:

@@ -17,8 +17,12 @@ from hornbeam.io.restriction_trackers import OffsetRange, OffsetRestrictionTrack
 from hornbeam.io.tail import TailText
 from hornbeam.io.watermark_estimators import ManualWatermarkEstimator
 from hornbeam.options.pipeline_options import PipelineOptions
+from hornbeam.runners.direct import stream_result
 from hornbeam.runners.runner import PipelineState
 from hornbeam.transforms.core import RestrictionProvider
+from hornbeam.transforms.periodicsequence import PeriodicImpulse
+from hornbeam.transforms.timeutil import TimeDomain
+from hornbeam.transforms.userstate import TimerSpec, on_timer
 from hornbeam.transforms.window import FixedWindows, TimestampedValue
 from hornbeam.utils.timestamp import Duration, Timestamp
 
@@ -116,6 +120,49 @@ def test_run_answers_while_the_stream_goes_on_and_cancel_ends_it(seen):
     count = len(SEEN[seen])
     assert SEEN[seen] == list(range(count))
     assert not [t for t in threading.enumerate() if t.name == "hornbeam stream" and t.is_alive()] or True
+
+
+class SetsItselfForEver(beam.DoFn):
+    """Its timer is due again each time it has fired; the step never comes to the end of its bundle."""
+
+    AGAIN = TimerSpec("again", TimeDomain.REAL_TIME)
+
+    def process(self, pair, again=beam.DoFn.TimerParam(AGAIN)):
+        again.set(0)
+
+    @on_timer(AGAIN)
+    def fires(self, key=beam.DoFn.KeyParam, again=beam.DoFn.TimerParam(AGAIN)):
+        GATES[key].set()
+        again.set(0)
+
+
+class NeverReturns(beam.DoFn):
+    """Gives elements without end, for one."""
+
+    def process(self, pair):
+        GATES[pair[0]].set()
+        while True:
+            try:
+                yield pair
+            except Exception:
+                pass
+
+
+@pytest.mark.parametrize("dofn", [SetsItselfForEver, NeverReturns])
+def test_cancel_breaks_off_a_bundle_that_does_not_end(dofn, seen, monkeypatch):
+    monkeypatch.setattr(stream_result, "CANCEL_SECONDS", 0.05)
+    p = beam.Pipeline()
+    ticks = p | PeriodicImpulse(fire_interval=3600)
+    (
+        ticks
+        | beam.Map(lambda _, name: (name, 1), seen)
+        | beam.ParDo(dofn())
+        | "Drop" >> beam.Filter(lambda _: False)
+    )
+    result = p.run()
+    assert GATES[seen].wait(30)
+    assert result.cancel() == PipelineState.CANCELLED
+    assert result.wait_until_finish() == PipelineState.CANCELLED
 
 
 def test_cancel_gives_nothing_out_that_was_kept(seen):
