@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 
+from hornbeam.runners.multiprocess.loaded_modules import LoadedModules, modules_off_the_path
 from hornbeam.runners.planner.plan import Plan
 
 
@@ -37,6 +38,7 @@ class Environment:
     search_path: tuple[str, ...]
     arguments: tuple[str, ...]
     log_levels: Mapping[str, int]
+    modules: Mapping[str, str]
 
     @classmethod
     def here(cls) -> Environment:
@@ -50,7 +52,7 @@ class Environment:
         except FileNotFoundError:
             directory = ""
         arguments = tuple(getattr(sys, "argv", ()))
-        return cls(dict(os.environ), directory, tuple(sys.path), arguments, levels)
+        return cls(dict(os.environ), directory, tuple(sys.path), arguments, levels, modules_off_the_path())
 
     def apply(self) -> None:
         """Makes this process look like it."""
@@ -62,6 +64,7 @@ class Environment:
             except OSError:
                 pass  # it has gone since; relative paths will say so
         sys.path[:] = self.search_path
+        sys.meta_path.append(LoadedModules(self.modules))
         sys.argv[:] = self.arguments
         for name, level in self.log_levels.items():
             logging.getLogger(name).setLevel(level)
