@@ -23,6 +23,7 @@ from hornbeam.runners.engine.bundle import (
 )
 from hornbeam.transforms.window import (
     LAST_END_MICROS,
+    BoundedWindow,
     FixedWindows,
     GlobalWindows,
     IntervalWindow,
@@ -109,6 +110,12 @@ class WindowAssigner:
             window: Any = windows[0] if windows else None
             sets.append(tuple(assign(context(Timestamp(micros=stamp), value, window))))
         coded = Coded.of(sets)
+        for window in (window for given in coded.table for window in given):
+            if not isinstance(window, BoundedWindow):
+                raise TypeError(
+                    f"{self.window_fn!r}.assign gave {window!r}, of type {type(window).__name__}, where windows are "
+                    "wanted: IntervalWindow(start, end), or a class of your own that derives from BoundedWindow."
+                )
         return coded.table[0] if len(coded.table) == 1 else coded
 
 

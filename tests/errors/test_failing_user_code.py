@@ -143,6 +143,11 @@ class AssignFails(window.NonMergingWindowFn):
         return beam.coders.IntervalWindowCoder()
 
 
+class AssignsNoWindow(AssignFails):
+    def assign(self, context: Any) -> Any:
+        return [5]
+
+
 class MergeFails(window.Sessions):
     def merge(self, context: Any) -> None:
         raise KeyError("merge")
@@ -345,6 +350,12 @@ CASES: list[tuple[str, Build, type[BaseException], list[str]]] = [
         lambda p: ints(p) | "win" >> beam.WindowInto(AssignFails()) | beam.Map(str),
         KeyError,
         ["assign", "step 'win'"],
+    ),
+    (
+        "WindowFn.assign of an int",
+        lambda p: pairs(p) | "win" >> beam.WindowInto(AssignsNoWindow()) | beam.GroupByKey(),
+        TypeError,
+        ["AssignsNoWindow", "gave 5, of type int", "derives from BoundedWindow", "step 'win'"],
     ),
     (
         "WindowFn.merge",
