@@ -96,7 +96,7 @@ class Explanation:
         seen.add(stage.label)
         yield from stage.own
         for label, micros in stage.upstream:
-            if micros < END_OF_TIME and micros <= stage.input_watermark:
+            if micros < MAX_TIMESTAMP_MICROS and micros <= stage.input_watermark:
                 yield from self._root_causes(self.of(label), seen)
 
     def __str__(self) -> str:
@@ -123,7 +123,7 @@ def _stage_lines(stage: StepExplanation) -> list[str]:
         lines.append(f"  what it keeps is next due at {time_text(stage.due_watermark)}")
     lines.extend(f"  held by {cause.reason} at {time_text(cause.micros)}" for cause in stage.own)
     for label, micros in stage.upstream:
-        if micros <= stage.input_watermark < END_OF_TIME:
+        if micros <= stage.input_watermark < MAX_TIMESTAMP_MICROS:
             lines.append(f"  waits for {label!r}, which has come to {time_text(micros)}")
     return lines
 
@@ -153,8 +153,12 @@ def _held(stage: StreamStage) -> Iterable[Cause]:
     if stage.head is None:
         return
     kind = "hold" if stage.edges else "source"
-    for hold in stage.head.holds()[:_HOLDS_MAX]:
-        if hold.micros <= stage.output_watermark or not stage.edges:
+    holds = [hold for hold in stage.head.holds()[:_HOLDS_MAX] if hold.micros < MAX_TIMESTAMP_MICROS]
+    # Those of idle sources move with the clock, so the earliest may have gone beyond the watermark that it held.
+    holds_back = bool(holds) and stage.output_watermark < stage.input_watermark
+    reach = max(stage.output_watermark, holds[0].micros if holds_back else 0)
+    for hold in holds:
+        if hold.micros <= reach or not stage.edges:
             yield Cause(stage.label, kind, hold.micros, hold.reason)
 
 

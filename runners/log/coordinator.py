@@ -436,12 +436,13 @@ class Coordinator:
     def _note_failure(self, error: BaseException) -> None:
         interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
         failure = getattr(error, "hornbeam_failure", None)
+        timestamp = getattr(failure, "timestamp", None)
         told = {
             "type": type(error).__qualname__,
             "message": str(error),
             "step": getattr(failure, "step", None),
             "element": getattr(failure, "element", None),
-            "position": getattr(error, "hornbeam_position", None) or str(getattr(failure, "timestamp", None)),
+            "position": getattr(error, "hornbeam_position", None) or (str(timestamp) if timestamp else None),
             "traceback": "\n".join(getattr(error, "__notes__", None) or ()),
         }
         if not interrupted:

@@ -78,7 +78,9 @@ class UpdateCheck:
     def check(self, allow_lost_state: bool = False) -> None:
         """UpdateRefusedError, with the table, if something would be lost and that is not allowed."""
         if self.lost and not allow_lost_state:
-            raise UpdateRefusedError(str(self))
+            raise UpdateRefusedError(
+                f"the pipeline has changed, and something of the old one would be lost:\n{self}"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """The same as plain values."""

@@ -253,7 +253,7 @@ def _say(args: argparse.Namespace, answer: Mapping[str, Any], text: str) -> None
 
 
 def _resume(args: argparse.Namespace) -> int:
-    """Runs the job in this process, as it was started, until it ends or Ctrl-C cancels it."""
+    """Runs the job in this process, as it was started, until it ends; after Ctrl-C it can be resumed."""
     folder = JobFolder(args.directory, args.job)
     record = folder.record()
     if folder.state() in FINISHED and args.restore_from is None:

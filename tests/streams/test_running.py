@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,13 +19,17 @@ from hornbeam.io.tail import TailText
 from hornbeam.io.watermark_estimators import ManualWatermarkEstimator
 from hornbeam.options.pipeline_options import PipelineOptions
 from hornbeam.runners.direct import stream_result
+from hornbeam.runners.engine.explain import explain_stages
+from hornbeam.runners.engine.head import Hold
 from hornbeam.runners.runner import PipelineState
 from hornbeam.transforms.core import RestrictionProvider
 from hornbeam.transforms.periodicsequence import PeriodicImpulse
 from hornbeam.transforms.timeutil import TimeDomain
 from hornbeam.transforms.userstate import TimerSpec, on_timer
 from hornbeam.transforms.window import FixedWindows, TimestampedValue
-from hornbeam.utils.timestamp import Duration, Timestamp
+from hornbeam.utils.timestamp import MAX_TIMESTAMP_MICROS, Duration, Timestamp
+
+END = MAX_TIMESTAMP_MICROS
 
 #: What the steps of a test tell it; by name, as user code is pickled on its way.
 SEEN: dict[str, list[Any]] = {}
@@ -338,6 +343,40 @@ def test_explain_names_the_source_that_holds_a_window_back(seen):
     with pytest.raises(KeyError, match="no step is called 'Nobody'; there are"):
         result.explain("Nobody")
     result.cancel()
+
+
+@pytest.mark.parametrize(
+    ("watermarks", "holds", "named"),
+    [
+        pytest.param((END, 50), {"part": 50, "other": 60}, ["part"], id="the earliest part"),
+        pytest.param(
+            (END, 50), {"idle part": 51, "other": 60}, ["idle part"], id="one that moves with the clock"
+        ),
+        pytest.param((40, 40), {"part": 51}, [], id="what it reads is further back"),
+        pytest.param((END, END), {"watch": END}, [], id="nothing at the end of time"),
+    ],
+)
+def test_what_of_its_own_a_step_names(watermarks, holds, named):
+    head = SimpleNamespace(
+        holds=lambda: [Hold(at, why) for why, at in holds.items()], next_watermark=lambda: 0
+    )
+    stage = SimpleNamespace(
+        label="Read", operators={"r": SimpleNamespace(label="Read")}, elements=1, entries=lambda: 1, gate=None,
+        head=head, edges=[SimpleNamespace(source="S0", watermark=watermarks[0])],
+        input_watermark=watermarks[0], output_watermark=watermarks[1],
+    )  # fmt: skip
+    begin = SimpleNamespace(
+        **{
+            **vars(stage),
+            "operators": {"b": SimpleNamespace(label="Begin")},
+            "label": "Begin",
+            "edges": [],
+            "head": None,
+        }
+    )
+    explanation = explain_stages({"S0": begin, "S1": stage})
+    assert [cause.reason for cause in explanation.stages[1].own] == named
+    assert ("waits for 'Begin'" in str(explanation)) == (watermarks[0] < END)
 
 
 def test_explain_names_the_side_input_that_elements_wait_for(seen):
