@@ -442,7 +442,8 @@ class Coordinator:
             "message": str(error),
             "step": getattr(failure, "step", None),
             "element": getattr(failure, "element", None),
-            "position": getattr(error, "hornbeam_position", None) or (str(timestamp) if timestamp else None),
+            "position": getattr(error, "hornbeam_position", None)
+            or (None if timestamp is None else str(timestamp)),
             "traceback": "\n".join(getattr(error, "__notes__", None) or ()),
         }
         if not interrupted:

@@ -127,7 +127,7 @@ def check_update(old: Graph, new: Graph, mapping: Mapping[str, str] | None = Non
     A label in it may be a composite's, and then stands for all that is in it. UpdateRefusedError if there is no such step.
     """
     before, after = kept_states(old), kept_states(new)
-    mapping = dict(mapping or {})
+    mapping = _to_do(mapping or {}, old)
     _check_labels(mapping, old, new)
     targets = {label: _mapped(label, mapping) for label in before}
     free = {label: state for label, state in after.items() if label not in targets.values()}
@@ -163,6 +163,12 @@ def _mapped(label: str, mapping: Mapping[str, str]) -> str:
         head, slash, last = head.rpartition("/")
         tail = f"{slash}{last}{tail}"
     return label
+
+
+def _to_do(mapping: Mapping[str, str], old: Graph) -> dict[str, str]:
+    """The mapping without what an earlier start has done: the same command goes on also after an update."""
+    known = {transform.label for transform in old.transforms.values()}
+    return {before: after for before, after in mapping.items() if before in known or after not in known}
 
 
 def _check_labels(mapping: Mapping[str, str], old: Graph, new: Graph) -> None:

@@ -303,6 +303,11 @@ def test_a_mapping_of_steps_that_are_not_there(mapping: dict[str, str], message:
     assert message in str(raised.value)
 
 
+def test_a_mapping_that_was_done_by_an_earlier_start() -> None:
+    new = sales(sums="Totals")
+    assert {step.fate for step in check_update(new, new, {"Sums": "Totals"}).steps} == {"carries over"}
+
+
 @pytest.mark.parametrize("text", ["Sums", "Sums=", "=x", "a=b=c"])
 def test_a_mapping_that_is_none(text: str) -> None:
     with pytest.raises(
