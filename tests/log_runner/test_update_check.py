@@ -234,7 +234,9 @@ def test_a_change_that_loses_something(changes: dict[str, Any], expected: str) -
     )
     with pytest.raises(UpdateRefusedError) as raised:
         found.check()
-    assert str(raised.value) == f"the pipeline has changed, and something of the old one would be lost:\n{found}"
+    assert (
+        str(raised.value) == f"the pipeline has changed, and something of the old one would be lost:\n{found}"
+    )
     found.check(allow_lost_state=True)
     assert json.loads(json.dumps(found.to_json()))["steps"][3]["label"] == "Sums"
 
