@@ -429,7 +429,7 @@ class Coordinator:
 
     def _end_hung(self, seat: Seat, stuck: float) -> None:
         self._report_hung(seat, stuck, "It is ended, as --worker_timeout says.")
-        seat.why_ended = f"did not get on for {stuck:.1f} s and was ended, as --worker_timeout says,"
+        seat.why_ended = f"did not get on for {stuck:.1f} s and was ended by --worker_timeout"
         seat.process.kill()
         seat.process.ended(_GRACE_SECONDS)
 
