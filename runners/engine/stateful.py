@@ -307,11 +307,18 @@ class StatefulOperator(DoFnOperator, Head):
                 self._settle()
         self._settle()
         for table in self._records.expired(self._present.watermark):
-            for _ in self._working_set.parts(table) if self._working_set is not None else (None,):
+            for _ in self._parts_of(table):
                 for timer in self._timers.last_of(table):
                     self._fire(timer)
                 self._expire(table)
                 self._records.drop_all(table)
+
+    def _parts_of(self, table: WindowTable) -> Iterable[None]:
+        """Brings the records of a window that expires to memory part by part."""
+        if self._working_set is None:
+            return (None,)
+        are_told = self._last_call is not None or self._snapshots.is_tracking
+        return self._working_set.parts(table, are_told)
 
     def _sweep(self) -> None:
         """Forgets what has outlived its time."""

@@ -219,9 +219,15 @@ class WorkingSet:
             assert table.cold is not None
             self._bring_back(table, table.cold.take_due(kind, until, self.piece))
 
-    def parts(self, table: WindowTable) -> Iterator[None]:
-        """Brings all records of a window to memory, some at a time: those before have been dropped by then."""
+    def parts(self, table: WindowTable, are_told: bool) -> Iterator[None]:
+        """Brings all records of a window to memory, some at a time: those before have been dropped by then.
+
+        Unless something is `told` of each of them, or has a timer on the clock, they are forgotten where they are.
+        """
         yield
+        if table.cold is not None and not are_told and table.cold.next_time(PROCESSING) is None:
+            table.cold.delete()
+            self._know_wakes(table)
         if table.cold is not None:
             for entries in table.cold.drain(self.piece):
                 self._bring_back(table, entries)
