@@ -11,12 +11,15 @@ import fcntl
 import os
 import shutil
 import tempfile
+import time
 from typing import Any
 
 from hornbeam.runners.multiprocess.workers import server
 
 PREFIX = "hornbeam-run-"
 _LOCK = "owner"
+#: A folder is made, and removed, in far less; one that is still without its lock was left by a process that died at it.
+_HALF_SECONDS = 600
 
 
 class RunFolder:
@@ -76,7 +79,7 @@ def remove_abandoned(place: str) -> list[str]:
 
 
 def _is_abandoned(path: str) -> bool:
-    """Whether nobody holds the folder's lock. One without a lock file is being made, or is somebody else's."""
+    """Whether nobody holds the folder's lock. One without a lock file is half made or half removed."""
     try:
         with open(os.path.join(path, _LOCK), "rb") as file:
             try:
@@ -86,8 +89,17 @@ def _is_abandoned(path: str) -> bool:
                     return False
                 raise
             return True
+    except FileNotFoundError:
+        return _unchanged_seconds(path) > _HALF_SECONDS
     except OSError:
         return False
+
+
+def _unchanged_seconds(path: str) -> float:
+    try:
+        return time.time() - os.stat(path).st_mtime
+    except OSError:
+        return 0.0  # it has gone meanwhile
 
 
 def remove_file(path: str) -> None:

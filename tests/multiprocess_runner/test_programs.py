@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from hornbeam.runners.multiprocess.run_folder import PREFIX
+from hornbeam.runners.multiprocess.run_folder import PREFIX, remove_abandoned
 
 #: Has classes and functions of its own main module in elements, keys and exceptions, and no `if __name__ == "__main__"`.
 PROGRAM = """
@@ -198,3 +198,14 @@ def test_the_next_start_removes_what_a_run_left_whose_processes_were_all_killed(
     (left,) = tmp_path.glob(f"{PREFIX}*")
     start("script", tmp_path).communicate(timeout=60)
     assert not left.exists()
+
+
+def test_a_folder_left_half_made_or_half_removed_goes_once_it_is_old(tmp_path):
+    young, old = tmp_path / f"{PREFIX}young", tmp_path / f"{PREFIX}old"
+    for folder in (young, old):
+        folder.mkdir()
+        (folder / "task-0-1").touch()
+    hour_ago = time.time() - 3600
+    os.utime(old, (hour_ago, hour_ago))
+    assert remove_abandoned(str(tmp_path)) == [str(old)]
+    assert young.exists() and not old.exists()
