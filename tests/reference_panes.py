@@ -78,7 +78,10 @@ class KeyWindows:
     def add(self, value: Any, timestamp: int, window: BoundedWindow) -> Iterator[WindowedValue[Any]]:
         """Take in an element that is not refused, and look at the window."""
         window = self.merged(window)
-        state = self.states.setdefault(window, WindowState(trigger(self.strategy.trigger)))
+        if window not in self.states:
+            ended = self.has_ended(window)
+            self.states[window] = WindowState(trigger(self.strategy.trigger), fired_after_end=ended)
+        state = self.states[window]
         state.new.append((value, timestamp))
         state.all.append((value, timestamp))
         state.trigger.element(self.times.now)

@@ -77,7 +77,7 @@ class KeyedWindow:
         #: Panes given out, and those of them that were not EARLY.
         self.panes = 0
         self.nonspeculative = 0
-        #: Whether a pane was given out since the window ended.
+        #: Whether a pane was given out since the window ended, or the first element came after it: the next one is LATE.
         self.on_time = False
         #: The state of the trigger's machine.
         self.trigger = trigger

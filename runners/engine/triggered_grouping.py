@@ -157,6 +157,7 @@ class TriggeredGrouping(Head):
         self._order += 1
         self._entries += 1
         state = window.keys[key] = KeyedWindow(key, window, self._order, self._machine.begin)
+        state.on_time = window.ended
         return state
 
     def _add(self, state: KeyedWindow, places: list[int], values: list[Any], times: list[int] | None) -> None:

@@ -145,9 +145,9 @@ TRANSCRIPTS: dict[str, Transcript] = {
         ["[0, 10) k: 1 @end ON_TIME 0/0", "[0, 10) k: 2 @end LATE 1/1"],
         lateness=5,
     ),
-    "the first pane after the end is the one on time, however late its elements": Transcript(
+    "a key whose first element comes after the end has late panes only": Transcript(
         "W 12 | 1@3 2@4",
-        ["[0, 10) k: 1 @end ON_TIME 0/0", "[0, 10) k: 2 @end LATE 1/1"],
+        ["[0, 10) k: 1 @end LATE 0/0", "[0, 10) k: 2 @end LATE 1/1"],
         lateness=5,
     ),
     "a window that ends and expires at once gives one pane": Transcript(
