@@ -7,7 +7,6 @@ is a fresh interpreter that imports nothing of the author's main program; functi
 from __future__ import annotations
 
 import os
-import select
 import struct
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from hornbeam.transforms.guarded_call import wrapping_signature
 from hornbeam.transforms.signature import DoFnSignature
 from hornbeam.typehints.decorators import IOTypeHints
 from hornbeam.utils import pickling
+from hornbeam.utils.readable import readable
 
 _LENGTH = struct.Struct(">Q")
 _PROGRAM = "from hornbeam.transforms.subprocess_dofn import serve; import sys; serve(int(sys.argv[1]), int(sys.argv[2]))"
@@ -131,7 +131,7 @@ class _Child:
         parts = bytearray()
         while len(parts) < size:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            if not select.select([self._from_child], [], [], left)[0]:
+            if not readable([self._from_child], left):
                 raise TimeoutError("The function in the other process took too long.")
             part = os.read(self._from_child, size - len(parts))
             if not part:

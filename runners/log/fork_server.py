@@ -13,7 +13,6 @@ from __future__ import annotations
 import atexit
 import gc
 import os
-import select
 import signal
 import socket
 import struct
@@ -30,6 +29,7 @@ from multiprocess.connection import Connection
 from hornbeam.error import RunnerError
 from hornbeam.runners.log.ends import end_with_parent
 from hornbeam.storage.faults import ENVIRONMENT_VARIABLE
+from hornbeam.utils.readable import readable
 
 _PROCESS_ID = struct.Struct("<q")
 _NUMBER = struct.Struct("<q")
@@ -157,12 +157,12 @@ class _Serving:
 
     def run(self) -> None:
         while True:
-            waiting: list[socket.socket | int] = [self._requests, self._wake]
-            ready, _, _ = select.select(waiting, [], [])
+            requests = self._requests.fileno()
+            ready = readable([requests, self._wake])
             if self._wake in ready:
                 os.read(self._wake, 4096)
                 self._reap()
-            if self._requests in ready:
+            if requests in ready:
                 try:
                     data, descriptors, _, _ = socket.recv_fds(self._requests, _NUMBER.size, 1)
                 except OSError:

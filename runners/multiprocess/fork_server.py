@@ -15,7 +15,6 @@ import ctypes
 import gc
 import json
 import os
-import select
 import shutil
 import signal
 import socket
@@ -29,6 +28,7 @@ from multiprocess.connection import Connection
 
 from hornbeam.runners.multiprocess.channel import MessageChannel
 from hornbeam.runners.multiprocess.worker import run_worker
+from hornbeam.utils.readable import readable
 
 STATUS = struct.Struct("<i")
 PROCESS_ID = struct.Struct("<q")
@@ -62,7 +62,7 @@ class _Server:
 
     def run(self) -> None:
         while True:
-            ready, _, _ = select.select([self._requests.fileno(), self._wake], [], [])
+            ready = readable([self._requests.fileno(), self._wake])
             if self._wake in ready:
                 os.read(self._wake, 4096)
                 self._reap()
