@@ -37,7 +37,7 @@ class Expected:
                 continue
             self.counted[key].append(delay)
             if watermark >= hour + HOUR:
-                self.timings["ON_TIME" if len(self.counted[key]) == 1 else "LATE"] += 1
+                self.timings["LATE"] += 1  # also when it is the first of its hour
             elif len(self.counted[key]) % 20 == 0:
                 self.timings["EARLY"] += 1
             if len(self.counted[key]) == 1 and watermark < hour + HOUR:
