@@ -135,7 +135,8 @@ def test_modules_loaded_from_elsewhere_are_found_by_workers(tmp_path):
 
 
 SLOW = """
-import os, sys, time
+import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs the tests may ignore Ctrl-C
 import hornbeam as beam
 from hornbeam.options.pipeline_options import PipelineOptions
 

@@ -242,7 +242,8 @@ def test_ctrl_c_ends_a_stream_and_leaves_no_files(tmp_path):
     script.write_text(
         textwrap.dedent(
             f"""
-            import sys
+            import signal, sys
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs the tests may ignore Ctrl-C
             sys.path.insert(0, {os.path.dirname(__file__)!r})
             import hornbeam as beam
             from hornbeam.transforms.periodicsequence import PeriodicImpulse
