@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import textwrap
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -118,8 +119,11 @@ def test_a_job_answers_while_it_runs(tmp_path: Path, caplog: pytest.LogCaptureFi
         with Streaming(totals(tmp_path), *options, "--metrics_port=0") as result:
             port = int(caplog.messages[-1].rpartition(":")[2].partition("/")[0])
             take(log, "totals", 2)
-            text = get(port, "/metrics")[1]
-            assert 'hornbeam_step_elements_total{job_name="j",step="Numbers/Read"}' in text
+            wanted = 'hornbeam_step_elements_total{job_name="j",step="Numbers/Read"}'
+            ends = time.monotonic() + 60
+            while wanted not in get(port, "/metrics")[1]:  # steps are in the status a moment later
+                assert time.monotonic() < ends
+                time.sleep(0.05)
             taken = [*options[:1], f"--log_dir={tmp_path}", "--job_name=k", f"--metrics_port={port}"]
             with pytest.raises(OptionError, match=f"--metrics_port={port} cannot be had: .*in use"):
                 Streaming(totals(tmp_path), *taken).__enter__()
