@@ -22,7 +22,6 @@ from hornbeam.runners.engine.clock import Clock, ManualClock, WallClock
 from hornbeam.runners.engine.explain import Explanation
 from hornbeam.runners.engine.failures import user_frames
 from hornbeam.runners.engine.spill import TemporarySpace
-from hornbeam.runners.engine.support import refuse_unsupported
 from hornbeam.runners.planner import STREAM_PASSES, make_plan
 from hornbeam.runners.runner import PipelineResult, PipelineRunner, PipelineState
 from hornbeam.utils.run_end import run_scope
@@ -51,7 +50,6 @@ class DirectRunner(PipelineRunner):
             # Bundles of a stated size are of that size behind every reshuffle too, and so behind every Create.
             cut_before = frozenset({urns.RESHUFFLE}) if direct.bundle_size else frozenset()
             plan = make_plan(graph, cut_before=cut_before)
-            refuse_unsupported(plan)
             Execution(plan, space, direct.memory_limit_bytes(), direct.bundle_size, registry, progress).run()
         return DirectResult(registry)
 

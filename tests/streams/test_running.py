@@ -124,7 +124,8 @@ def test_run_answers_while_the_stream_goes_on_and_cancel_ends_it(seen):
     assert result.wait_until_finish() == PipelineState.CANCELLED
     count = len(SEEN[seen])
     assert SEEN[seen] == list(range(count))
-    assert not [t for t in threading.enumerate() if t.name == "hornbeam stream" and t.is_alive()] or True
+    until(lambda: all(thread.name != "hornbeam stream" for thread in threading.enumerate()))
+    assert len(SEEN[seen]) == count
 
 
 class SetsItselfForEver(beam.DoFn):
