@@ -12,7 +12,7 @@ What a head keeps can be followed from snapshot to snapshot (`track_changes`, `c
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import attrs
@@ -39,6 +39,30 @@ class Hold:
     micros: int
     #: For people: "timer 'flush' of key 'a' in [0.0, 10.0)", "3 unfired panes, the first of key 'b' …".
     reason: str
+
+
+@attrs.frozen
+class ChangedColumns:
+    """Changed entries whose names differ in the table key only: (key, *rest) has `contents` at the key's place."""
+
+    keys: Sequence[Any]
+    rest: tuple[Any, ...]
+    contents: Sequence[Any]
+
+    def entries(self) -> Iterator[tuple[Any, Any]]:
+        """(name, content) of each entry."""
+        for key, content in zip(self.keys, self.contents):
+            yield (key, *self.rest), content
+
+
+def columns_of(entries: Iterable[tuple[Any, Any]]) -> list[ChangedColumns]:
+    """Entries in columns, each of one rest of names."""
+    found: dict[tuple[Any, ...], tuple[list[Any], list[Any]]] = {}
+    for name, content in entries:
+        keys, contents = found.setdefault(name[1:], ([], []))
+        keys.append(name[0])
+        contents.append(content)
+    return [ChangedColumns(keys, rest, contents) for rest, (keys, contents) in found.items()]
 
 
 class Head(Operator):
@@ -94,6 +118,10 @@ class Head(Operator):
         belongs to no key. Names and contents can be pickled; the caller does so before the head is used again.
         """
         return []
+
+    def changed_columns(self) -> list[ChangedColumns]:
+        """What `changes` would give, in columns."""
+        return columns_of(self.changes())
 
     def load(self, entries: Iterable[tuple[Any, Any]]) -> None:
         """Takes over entries that `changes` gave, of this head or of another one of the same step, before any element.

@@ -153,22 +153,25 @@ class KeyedRecords:
 
     def _fetched(self, bundle: Bundle, keys: list[Any]) -> list[Record]:
         """As `column`, where records on disk come back first, all of a window together."""
-        tables = list(self._tables_of(bundle))
-        by_table: dict[WindowTable, list[Any]] = {}
-        if type(bundle.windows) is tuple:
-            by_table[tables[0]] = keys
-        else:
-            for table, key in zip(tables, keys):
-                by_table.setdefault(table, []).append(key)
+        by_table = self.by_table(bundle, keys)
         try:
-            for table, own in by_table.items():
+            for table, own in by_table:
                 if table.cold is not None:
                     self.fetch(table, own)
                 table.is_fetched = True
-            return list(map(getitem, tables, keys))
+            return list(map(getitem, self._tables_of(bundle), keys))
         finally:
-            for table in by_table:
+            for table, _ in by_table:
                 table.is_fetched = False
+
+    def by_table(self, bundle: Bundle, keys: list[Any]) -> list[tuple[WindowTable, list[Any]]]:
+        """The keys of an exploded bundle by the tables of their windows."""
+        if type(bundle.windows) is tuple:
+            return [(self.table(bundle.windows[0]), keys)]
+        by_table: dict[WindowTable, list[Any]] = {}
+        for table, key in zip(self._tables_of(bundle), keys):
+            by_table.setdefault(table, []).append(key)
+        return list(by_table.items())
 
     def _tables_of(self, bundle: Bundle) -> Iterable[WindowTable]:
         windows: Any = bundle.windows

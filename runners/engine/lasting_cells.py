@@ -23,6 +23,8 @@ _LASTING: dict[type[Cell], type[Cell]] = {}
 class LastingFamily(CellFamily):
     """What the cells of a spec with a ttl share; `queue` is that of all such specs of the step."""
 
+    is_lasting = True
+
     def __init__(
         self, spec: StateSpec, present: Present, label: str, queue: TimerQueue[Any], fresh: list[Any]
     ) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from hornbeam.error import DataError
 from hornbeam.runners.engine.clock import NEVER
 from hornbeam.runners.engine.keyed_records import Record
+from hornbeam.runners.engine.state_cells import CellFamily
 from hornbeam.runners.engine.timers import KeyedTimer, TimerFamily
 
 #: (order, timer, time, hold)
@@ -27,6 +28,10 @@ class RecordContents:
 
     def __init__(self, families: Sequence[Any]) -> None:
         self._families = families
+        #: The name of the one state, if there is one only, which lasts for ever, and no timer.
+        self._only_cell = ""
+        if len(families) == 1 and isinstance(families[0], CellFamily) and not families[0].is_lasting:
+            self._only_cell = families[0].name
         self._places = {
             ("timer" if isinstance(family, TimerFamily) else "state", family.name): place
             for place, family in enumerate(families)
@@ -44,6 +49,18 @@ class RecordContents:
             elif not cell.is_empty():
                 cells[family.name] = cell.content(), getattr(cell, "expires", NEVER)
         return cells, timers
+
+    def contents(self, records: list[Record | None]) -> list[Content | None]:
+        """What each of many records holds; None for none."""
+        if not self._only_cell:
+            return [None if record is None else self.content(record) for record in records]
+        name = self._only_cell
+        return [
+            None
+            if record is None
+            else ({} if (cell := record[0]).is_empty() else {name: (cell.content(), NEVER)}, [])
+            for record in records
+        ]
 
     def restore(self, record: Record, content: Content) -> list[SetTimer]:
         """Fills the cells of a new record, and gives the timers that are to be set.

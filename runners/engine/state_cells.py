@@ -44,6 +44,9 @@ _NOTHING: Any = type("Nothing", (), {"__repr__": lambda self: "NOTHING"})()
 class CellFamily:
     """What the cells of one StateSpec of a step share."""
 
+    #: Whether cells forget by themselves what was not written for a while.
+    is_lasting = False
+
     def __init__(self, spec: StateSpec, present: Present, label: str) -> None:
         self.spec = spec
         self.name = spec.name

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from hornbeam.error import DataError
-from hornbeam.runners.engine.head import DELETED
-from hornbeam.runners.engine.keyed_records import KeyedRecords, Place, WindowTable
+from hornbeam.runners.engine.head import DELETED, ChangedColumns, columns_of
+from hornbeam.runners.engine.keyed_records import KeyedRecords, WindowTable
 from hornbeam.runners.engine.record_contents import RecordContents, SetTimer
 from hornbeam.runners.engine.waiting import WaitingElements
 from hornbeam.runners.engine.working_set import WorkingSet
@@ -32,43 +32,49 @@ class StateSnapshots:
         self._waiting = waiting
         #: Where records are that are not in memory; None when all are.
         self.working_set: WorkingSet | None = None
-        #: Keys and windows that were touched; a dict, for it keeps their order.
-        self._touched: dict[tuple[Any, Any], None] = {}
+        #: By window, the keys that were touched; dicts, for they keep their order.
+        self._touched: dict[Any, dict[Any, None]] = {}
         self.is_tracking = False
 
     def track(self) -> None:
         """From now on remember what changes."""
         self.is_tracking = True
-        self._touched.clear()
+        self._touched = {}
         if self._waiting is not None:
             self._waiting.changed = {}
 
-    def touch(self, places: Iterable[Place]) -> None:
-        """The records at these places may have changed, or gone."""
+    def touch(self, table: WindowTable, keys: Iterable[Any]) -> None:
+        """The records of these keys in a window may have changed, or gone."""
         if self.is_tracking:
-            self._touched.update(((key, table.window), None) for table, key in places)
+            self._touched.setdefault(table.window, {}).update(dict.fromkeys(keys))
 
     def waiting(self) -> int:
         """How many keys and windows were touched."""
-        return len(self._touched)
+        return sum(map(len, self._touched.values()))
 
-    def changes(self) -> list[tuple[Any, Any]]:
-        """The entries that changed since the last call."""
-        found: dict[tuple[Any, Any], Any] = dict.fromkeys(self._touched, DELETED)
-        elsewhere: dict[WindowTable, list[Any]] = {}
-        for key, window in self._touched:
-            table = self._records.tables.get(window)
-            record = None if table is None else table.held(key)
-            if record is not None:
-                found[key, window] = self._contents.content(record)
-            elif table is not None:
-                elsewhere.setdefault(table, []).append(key)
-        if self.working_set is not None:
-            for table, keys in elsewhere.items():
-                for key, content in self.working_set.peek(table, keys).items():
-                    found[key, table.window] = content
-        self._touched.clear()
-        return [*found.items(), *self._waiting_changes()]
+    def columns(self) -> list[ChangedColumns]:
+        """The entries that changed since the last call, by window."""
+        touched, self._touched = self._touched, {}
+        found = [
+            ChangedColumns(keys, (window,), self._of_window(window, keys))
+            for window, keys in ((window, list(keys)) for window, keys in touched.items())
+        ]
+        return [*found, *columns_of(self._waiting_changes())]
+
+    def _of_window(self, window: Any, keys: list[Any]) -> list[Any]:
+        table = self._records.tables.get(window)
+        if table is None:
+            return [DELETED] * len(keys)
+        records = list(map(table.get, keys))
+        if table.old:
+            old = table.old
+            records = [old.get(key) if record is None else record for key, record in zip(keys, records)]
+        contents = self._contents.contents(records)
+        if self.working_set is not None and table.cold is not None and None in contents:
+            elsewhere = [key for key, content in zip(keys, contents) if content is None]
+            cold = self.working_set.peek(table, elsewhere)
+            contents = [cold.get(key) if content is None else content for key, content in zip(keys, contents)]
+        return [DELETED if content is None else content for content in contents]
 
     def _waiting_changes(self) -> list[tuple[Any, Any]]:
         found: list[tuple[Any, Any]] = []
@@ -79,7 +85,7 @@ class StateSnapshots:
         return found
 
     def load(self, entries: Iterable[tuple[Any, Any]]) -> None:
-        """Takes over entries that `changes` gave, with timers in the order in which they were set."""
+        """Takes over entries that were told, with timers in the order in which they were set."""
         timers: list[SetTimer] = []
         for name, content in entries:
             if content is DELETED:

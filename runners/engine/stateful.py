@@ -36,7 +36,7 @@ from hornbeam.runners.engine.failures import (
     short_repr,
     stopped_iteration,
 )
-from hornbeam.runners.engine.head import END_OF_TIME, Head, Hold
+from hornbeam.runners.engine.head import END_OF_TIME, ChangedColumns, Head, Hold
 from hornbeam.runners.engine.keyed_records import KeyedInput, KeyedRecords, Record, WindowTable, table_keys
 from hornbeam.runners.engine.keys import user_key
 from hornbeam.runners.engine.lasting_cells import LastingFamily, swept
@@ -220,7 +220,8 @@ class StatefulOperator(DoFnOperator, Head):
             set_current(previous)
             self._column = []
         if self._snapshots.is_tracking:
-            self._snapshots.touch(self._records.places(bundle, keys))
+            for table, own in self._records.by_table(bundle, keys):
+                self._snapshots.touch(table, own)
         touched = self._records.places(bundle, keys) if present.cleared else ()
         present.cleared = False
         self._records.tidy(touched)
@@ -326,7 +327,8 @@ class StatefulOperator(DoFnOperator, Head):
             if self._working_set is not None:
                 self._working_set.bring(LASTING, self._present.now, self._lasting)
             emptied = list(swept(self._lasting, self._present.now))
-            self._snapshots.touch(emptied)
+            for table, key in emptied:
+                self._snapshots.touch(table, (key,))
             self._records.tidy(emptied)
             if not emptied or self._working_set is None:
                 return
@@ -351,13 +353,13 @@ class StatefulOperator(DoFnOperator, Head):
         self._tag = timer.tag
         self._call(timer.family.call, timer.table, timer.key, time, hold, f"timer {timer.family.name!r}")
         self._tag = ""
-        self._snapshots.touch([(timer.table, timer.key)])
+        self._snapshots.touch(timer.table, (timer.key,))
         self._records.tidy([(timer.table, timer.key)])
 
     def _expire(self, table: WindowTable) -> None:
         """The last call for each key of a window that is about to be forgotten."""
         keys = table.in_memory()
-        self._snapshots.touch((table, key) for key in keys)
+        self._snapshots.touch(table, keys)
         if self._last_call is None:
             return
         self._present.expiring = True
@@ -450,7 +452,10 @@ class StatefulOperator(DoFnOperator, Head):
         return self._snapshots.waiting()
 
     def changes(self) -> list[tuple[Any, Any]]:
-        return self._snapshots.changes()
+        return [entry for columns in self.changed_columns() for entry in columns.entries()]
+
+    def changed_columns(self) -> list[ChangedColumns]:
+        return self._snapshots.columns()
 
     def load(self, entries: Iterable[tuple[Any, Any]]) -> None:
         self._snapshots.load(entries)

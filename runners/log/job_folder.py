@@ -35,7 +35,7 @@ from hornbeam.storage.errors import LockTimeoutError, MissingFileError
 from hornbeam.storage.files import OS_FILES, Lock
 
 #: The version of what lies in the folder.
-FORMAT = 1
+FORMAT = 2
 
 STARTING = "STARTING"
 RUNNING = "RUNNING"
@@ -223,7 +223,10 @@ class JobFolder:
             raise DataError(f"{self._in('job.json')} is not what was written: {error}") from error
         version = fields.pop("format", None)
         if version != FORMAT:
-            raise DataError(f"{self._in('job.json')} has format {version!r}; this hornbeam reads {FORMAT}")
+            raise DataError(
+                f"{self._in('job.json')} has format {version!r}; this hornbeam reads {FORMAT}: go on with the version that "
+                "made the job, or delete its folder"
+            )
         return JobRecord(**fields)
 
     def write_record(self, record: JobRecord) -> None:

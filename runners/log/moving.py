@@ -15,7 +15,7 @@ import attrs
 from hornbeam.graph.model import Graph
 from hornbeam.metrics.execution import MetricsRegistry
 from hornbeam.runners.log.edges import KEY_GROUPS, is_keyed
-from hornbeam.runners.log.exchange import dumps
+from hornbeam.runners.log.keyed_entries import loaded_entry, with_content
 from hornbeam.runners.log.plans import plan_for
 from hornbeam.runners.log.state_names import (
     CHANNELS,
@@ -56,8 +56,8 @@ class Relabelling:
         """Whether all stays as it is."""
         return not (self.labels or self.lost or self.lost_parts)
 
-    def kept(self, state: str, value: bytes) -> bytes | None:
-        """An entry of a step without what it loses; None when nothing is left."""
+    def kept(self, state: str, key: bytes, value: bytes) -> bytes | None:
+        """The value of a key's entry without what its step loses; None when nothing is left."""
         if state in self.lost:
             return None
         lost = self.lost_parts.get(state, ())
@@ -65,14 +65,14 @@ class Relabelling:
         timers = {name.removeprefix("timer ") for name in lost if name.startswith("timer ")}
         if not cells and not timers:
             return value
-        name, content = pickle.loads(value)
+        name, content = loaded_entry(key, value)
         if len(name) != 2:
             return value  # an element that waits to be sorted
         kept_cells = {cell: kept for cell, kept in content[0].items() if cell not in cells}
         kept_timers = [timer for timer in content[1] if timer[1] not in timers]
         if not kept_cells and not kept_timers:
             return None
-        return dumps((name, (kept_cells, kept_timers)))
+        return with_content(key, value, (kept_cells, kept_timers))
 
     def loses_view(self, state: str, tag: str) -> bool:
         """Whether a side input of a step is lost."""
@@ -108,7 +108,7 @@ def _relabelled(snapshot: Snapshot, state: str, relabelling: Relabelling) -> Loc
     for key, value in snapshot.scan(groups=range(KEY_GROUPS), state=state):
         old = encode_key(state, key.key_group, key.key)
         changes.setdefault(old, None)
-        kept = relabelling.kept(state, value)
+        kept = relabelling.kept(state, key.key, value)
         if kept is not None:
             changes[encode_key(relabelling.labels.get(state, state), key.key_group, key.key)] = kept
     return changes

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from itertools import compress
 from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
 from hornbeam.runners.engine.bundle import Bundle
-from hornbeam.runners.engine.keys import canonical_key, have_raw_keys
 from hornbeam.runners.engine.operator import Receiver
-from hornbeam.runners.log.edges import KEY_GROUPS, worker_of_group
 from hornbeam.runners.log.exchange import Mark, Rows
-from hornbeam.runners.log.state_names import name_bytes
-from hornbeam.utils.stable_hash import stable_hash
+from hornbeam.runners.log.key_groups import KeyGroups
 
 _first = itemgetter(0)
-#: Keys whose worker is remembered; then all are forgotten.
-_KNOWN_MAX = 1 << 19
 
 
 class Outbox:
@@ -43,22 +38,6 @@ class Outbox:
         return messages
 
 
-class KeyGroups:
-    """The key groups of a step's keys: the same in every process, and for as long as the coder writes the same bytes."""
-
-    def __init__(self, encode: Callable[[Any], bytes]) -> None:
-        self._encode = encode
-
-    def of(self, key: Any) -> int:
-        """The group of a key as the author gave it."""
-        return group_of(canonical_key(key, self._encode))
-
-
-def group_of(table_key: Any) -> int:
-    """The group of a key as tables hold it."""
-    return stable_hash(name_bytes(table_key)) % KEY_GROUPS
-
-
 class KeyedSender:
     """Gives each pair to the worker that owns its key's group."""
 
@@ -77,11 +56,10 @@ class KeyedSender:
         self._workers = workers
         self._local = local
         self._outboxes = outboxes
-        self._known: dict[Any, int] = {}
 
     def __call__(self, bundle: Bundle) -> None:
         try:
-            owners = np.array(self._owners(bundle.values), dtype=np.int32)
+            owners = self._groups.workers_of(list(map(_first, bundle.values)), self._workers)
         except Exception:
             self._local(bundle)  # where what is no pair, or no key, is refused as it should
             raise
@@ -90,23 +68,10 @@ class KeyedSender:
             self._give(first, bundle)
             return
         for worker in range(self._workers):
-            index = np.flatnonzero(owners == worker)
-            if len(index):
-                self._give(worker, bundle.take(list(map(bundle.values.__getitem__, index.tolist())), index))
-
-    def _owners(self, pairs: list[Any]) -> list[int]:
-        if not have_raw_keys(pairs):
-            return [worker_of_group(self._groups.of(key), self._workers) for key, _ in pairs]
-        keys = list(map(_first, pairs))
-        known = self._known
-        try:
-            return list(map(known.__getitem__, keys))
-        except KeyError:
-            if len(known) > _KNOWN_MAX:
-                known.clear()
-            for key in {*keys}.difference(known):
-                known[key] = worker_of_group(self._groups.of(key), self._workers)
-            return list(map(known.__getitem__, keys))
+            is_own = owners == worker
+            if is_own.any():
+                values = list(compress(bundle.values, is_own.tolist()))
+                self._give(worker, bundle.take(values, np.flatnonzero(is_own)))
 
     def _give(self, worker: int, bundle: Bundle) -> None:
         if worker == self._worker:

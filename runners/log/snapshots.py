@@ -28,7 +28,7 @@ from hornbeam.runners.engine.head import DELETED
 from hornbeam.runners.engine.stream_stage import StreamStage
 from hornbeam.runners.log.ends import end_with_parent
 from hornbeam.runners.log.exchange import Exchange, dumps
-from hornbeam.runners.log.routing import group_of
+from hornbeam.runners.log.keyed_entries import KeyedChanges
 from hornbeam.runners.log.state_names import (
     CHANNELS,
     CLOCK,
@@ -38,10 +38,9 @@ from hornbeam.runners.log.state_names import (
     TIMES,
     VIEW,
     local_key,
-    name_bytes,
 )
 from hornbeam.runners.log.task import Task
-from hornbeam.storage.checkpoint import StateFile, WriteTicket, encode_key
+from hornbeam.storage.checkpoint import StateFile, WriteTicket
 from hornbeam.storage.errors import DiskFullError
 from hornbeam.storage.files import OS_FILES
 
@@ -51,15 +50,25 @@ _WAIT_SECONDS = 0.05
 _DISK_FULL_SECONDS = 0.5
 
 
-@attrs.define
-class Changed:
-    """Entries of one part of a stage: names, and pickled (name, content), or None for what is gone."""
+@attrs.frozen
+class LocalChanges:
+    """Entries of a worker and one part of a stage; values are pickled (name, content), or None for what is gone."""
 
     state: str
+    worker: int
     part: bytes
-    is_keyed: bool
     names: list[Any]
     values: list[bytes | None]
+
+    def entries(self) -> dict[bytes, bytes | None]:
+        """The values under the keys of the store."""
+        return {
+            local_key(self.state, self.worker, self.part, name): value
+            for name, value in zip(self.names, self.values)
+        }
+
+
+Changes = KeyedChanges | LocalChanges
 
 
 @attrs.define
@@ -68,7 +77,7 @@ class Cut:
 
     checkpoint: int
     ticket: WriteTicket
-    changed: list[Changed]
+    changed: list[Changes]
     local: dict[bytes, bytes | None]
     #: Where each incoming channel was; None for one whose marker has come.
     positions: dict[int, int | None]
@@ -171,25 +180,30 @@ class Snapshots:
         waiting = sum(stage.head.changes_waiting() for stage in stages if stage.head is not None)
         return stages if waiting >= FORK_ENTRIES_MIN else []
 
-    def changed(self, without: list[StreamStage]) -> list[Changed]:
+    def changed(self, without: list[StreamStage]) -> list[Changes]:
         """What changed in heads, gates and views since the last cut, but for some heads; pickled, so that work can go on."""
-        changed: list[Changed] = []
+        changed: list[Changes] = []
         for name, stage in self._task.stages.items():
             if stage.head is not None and stage not in without:
-                self._add(changed, stage.label, HEAD, self._task.is_keyed(name), stage.head.changes())
+                if self._task.is_keyed(name):
+                    changed += self.changed_in([stage])
+                else:
+                    self._add(changed, stage.label, HEAD, stage.head.changes())
             if stage.gate is not None:
-                self._add(changed, stage.label, GATE, False, stage.gate.changes())
+                self._add(changed, stage.label, GATE, stage.gate.changes())
             for tag, view in stage.views.items():
-                self._add(changed, stage.label, VIEW + tag.encode() + b"\0", False, view.changes())
+                self._add(changed, stage.label, VIEW + tag.encode() + b"\0", view.changes())
         return changed
 
-    def changed_in(self, stages: list[StreamStage]) -> list[Changed]:
+    @staticmethod
+    def changed_in(stages: list[StreamStage]) -> list[Changes]:
         """What changed in some heads, which hold what belongs to keys."""
-        changed: list[Changed] = []
-        for stage in stages:
-            assert stage.head is not None
-            self._add(changed, stage.label, HEAD, True, stage.head.changes())
-        return changed
+        return [
+            KeyedChanges.of(stage.label, columns)
+            for stage in stages
+            if stage.head is not None
+            for columns in stage.head.changed_columns()
+        ]
 
     def _marks(self, stage: str) -> dict[str, list[int]]:
         return {
@@ -202,13 +216,10 @@ class Snapshots:
         if self._told.get(key) != value:
             self._told[key] = local[key] = value
 
-    @staticmethod
-    def _add(
-        changed: list[Changed], state: str, part: bytes, is_keyed: bool, entries: list[tuple[Any, Any]]
-    ) -> None:
+    def _add(self, changed: list[Changes], state: str, part: bytes, entries: list[tuple[Any, Any]]) -> None:
         if entries:
-            values = _pickled(entries)
-            changed.append(Changed(state, part, is_keyed, [name for name, _ in entries], values))
+            names = [name for name, _ in entries]
+            changed.append(LocalChanges(state, self._task.worker, part, names, _pickled(entries)))
 
 
 def _pickled(entries: list[tuple[Any, Any]]) -> list[bytes | None]:
@@ -218,16 +229,11 @@ def _pickled(entries: list[tuple[Any, Any]]) -> list[bytes | None]:
         return [None if entry[1] is DELETED else dumps(entry) for entry in entries]
 
 
-def entries_of(changed: list[Changed], worker: int) -> dict[bytes, bytes | None]:
+def entries_of(changed: list[Changes]) -> dict[bytes, bytes | None]:
     """Changes under the keys of the store."""
     entries: dict[bytes, bytes | None] = {}
     for part in changed:
-        if not part.is_keyed:
-            for name, value in zip(part.names, part.values):
-                entries[local_key(part.state, worker, part.part, name)] = value
-            continue
-        for name, value in zip(part.names, part.values):
-            entries[encode_key(part.state, group_of(name[0]), part.part + name_bytes(name))] = value
+        entries.update(part.entries())
     return entries
 
 
@@ -285,7 +291,7 @@ class SnapshotThread:
 
     def _write(self, cut: Cut) -> SnapshotReport:
         began = time.perf_counter()
-        entries = {**cut.local, **entries_of(cut.changed, self._worker)}
+        entries = {**cut.local, **entries_of(cut.changed)}
         tokens = tuple(complete() for complete in cut.tokens)
         under_way = self._under_way(cut)
         size = sum(len(data) for found in under_way.values() for data in found)

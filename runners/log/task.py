@@ -15,7 +15,8 @@ from hornbeam.runners.engine.stream_build import StreamBuilder, StreamSurroundin
 from hornbeam.runners.engine.stream_stage import Edge, StreamStage
 from hornbeam.runners.log.edges import BROADCAST, KEYED, LOCAL, SPREAD, ExchangeEdge, edges_of, is_keyed
 from hornbeam.runners.log.exchange import Mark, Rows
-from hornbeam.runners.log.routing import BroadcastSender, KeyedSender, KeyGroups, Outbox, SpreadSender
+from hornbeam.runners.log.key_groups import KeyGroups
+from hornbeam.runners.log.routing import BroadcastSender, KeyedSender, Outbox, SpreadSender
 from hornbeam.runners.planner.plan import Plan
 
 

@@ -17,13 +17,12 @@ from hornbeam.runners.engine.bundle import Bundle
 from hornbeam.runners.engine.keys import EncodedKey
 from hornbeam.runners.log.edges import KEY_GROUPS, worker_of_group
 from hornbeam.runners.log.exchange import Exchange, Rows, create_exchange, dumps, remove_exchanges
+from hornbeam.runners.log.key_groups import KeyGroups, group_of
 from hornbeam.runners.log.routing import (
     BroadcastSender,
     KeyedSender,
-    KeyGroups,
     Outbox,
     SpreadSender,
-    group_of,
 )
 from hornbeam.runners.log.state_names import local_key, name_bytes, worker_of
 from hornbeam.storage.checkpoint import decode_key, groups_of_worker

@@ -1,0 +1,133 @@
+"""Entries of keys in the checkpoint store: what a keyed head keeps, column by column.
+
+    key of the store    key group · state · KEYED, length of the rest (2 bytes, big-endian), rest, tag, key
+    value               pickle of the content; of (user key, content) where the key is an EncodedKey
+
+The rest is the bytes of what follows the table key in an entry's name (a window, as a rule), the same for many entries.
+A name is read back from the key of the store, so it is not in the value too.
+"""
+
+from __future__ import annotations
+
+import pickle
+import struct
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import attrs
+
+from hornbeam.runners.engine.head import DELETED, ChangedColumns
+from hornbeam.runners.engine.keys import EncodedKey
+from hornbeam.runners.log.edges import KEY_GROUPS
+from hornbeam.runners.log.exchange import dumps
+from hornbeam.runners.log.key_groups import groups_of
+from hornbeam.runners.log.state_names import name_bytes, name_of
+from hornbeam.storage.checkpoint.key import key_prefix
+
+#: The part of these entries (see `state_names`).
+KEYED = b"k"
+
+_LENGTH = struct.Struct(">I")
+_REST = struct.Struct(">H")
+_ENCODED, _INT = b"ki"
+
+
+@attrs.frozen
+class KeyedChanges:
+    """Entries of one state and one rest of names; the values are pickled, None for what is gone."""
+
+    state: str
+    rest: tuple[Any, ...]
+    keys: Sequence[Any]
+    values: Sequence[bytes | None]
+
+    @classmethod
+    def of(cls, state: str, columns: ChangedColumns) -> KeyedChanges:
+        """Pickles the contents, so that work on them can go on."""
+        return cls(state, columns.rest, columns.keys, _pickled(columns.keys, columns.contents))
+
+    def entries(self) -> dict[bytes, bytes | None]:
+        """The values under the keys of the store."""
+        rest = name_bytes(self.rest)
+        fixed = KEYED + _REST.pack(len(rest)) + rest
+        keys = _tagged(self.keys)
+        groups = groups_of(self.keys).tolist()
+        prefixes = [key_prefix(self.state, group) for group in range(KEY_GROUPS)]
+        befores = {size: _LENGTH.pack(len(fixed) + size) + fixed for size in set(map(len, keys))}
+        names = [b"".join((prefixes[group], befores[len(key)], key)) for group, key in zip(groups, keys)]
+        return dict(zip(names, self.values))
+
+
+def _pickled(keys: Sequence[Any], contents: Sequence[Any]) -> list[bytes | None]:
+    if EncodedKey in set(map(type, keys)):
+        contents = [
+            (key.key, content) if type(key) is EncodedKey and content is not DELETED else content
+            for key, content in zip(keys, contents)
+        ]
+    write: Callable[..., bytes] = pickle.dumps
+    try:
+        return [None if content is DELETED else write(content, 5) for content in contents]
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return [None if content is DELETED else dumps(content) for content in contents]
+
+
+def _tagged(keys: Sequence[Any]) -> list[bytes]:
+    kinds = set(map(type, keys))
+    if kinds == {int}:
+        return [b"i%d" % key for key in keys]
+    if kinds == {str}:
+        return [b"s" + key.encode("utf-8", "surrogatepass") for key in keys]
+    return [_tag(key) for key in keys]
+
+
+def _tag(key: Any) -> bytes:
+    """The bytes of a name without the length: nothing comes behind."""
+    data = name_bytes(key)
+    return data if type(key) is tuple else data[:1] + data[1 + _LENGTH.size :]
+
+
+def loaded_entries(
+    chunks: Iterable[tuple[Sequence[bytes], Sequence[Any]]], state: str
+) -> Iterator[tuple[Any, Any]]:
+    """(name, content) of entries of one state, as `Snapshot.scan_chunks` gives them."""
+    skip = len(key_prefix(state, 0)) + _LENGTH.size
+    for keys, values in chunks:
+        yield from _loaded([key[skip:] for key in keys], list(map(pickle.loads, values)))
+
+
+def loaded_entry(key: bytes, value: bytes) -> tuple[Any, Any]:
+    """(name, content) of an entry; `key` is the one within its state and group."""
+    return next(_loaded([key], [pickle.loads(value)]))
+
+
+def with_content(key: bytes, value: bytes, content: Any) -> bytes:
+    """The value of an entry that has another content."""
+    if key[_start(key)] != _ENCODED:
+        return dumps(content)
+    user_key, _ = pickle.loads(value)
+    return dumps((user_key, content))
+
+
+def _start(key: bytes) -> int:
+    """Where the tag is."""
+    return 1 + _REST.size + int(_REST.unpack_from(key, 1)[0])
+
+
+def _loaded(keys: Sequence[bytes], values: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+    before, start, rest = b"", 0, ()
+    for key, value in zip(keys, values):
+        if not before or not key.startswith(before):
+            start = _start(key)
+            before, rest = key[:start], name_of(key[1 + _REST.size : start])
+        tag = key[start]
+        if tag == _ENCODED:
+            user_key, content = value
+            yield (EncodedKey(user_key, key[start + 1 :]), *rest), content
+        else:
+            yield (int(key[start + 1 :]) if tag == _INT else _key(key[start:]), *rest), value
+
+
+def _key(data: bytes) -> Any:
+    if data[:1] == b"(":
+        return name_of(data)
+    return name_of(data[:1] + _LENGTH.pack(len(data) - 1) + data[1:])
