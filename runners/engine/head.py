@@ -107,9 +107,13 @@ class Head(Operator):
         """From now on remember which entries change."""
 
     def changes_waiting(self) -> int:
-        """About how many entries `changes` would give, for heads where they may be many; calling `track_changes` again
-        forgets them then."""
+        """About how many entries `changes` would give, for heads where they may be many; they have `drop_changes`."""
         return 0
+
+    def drop_changes(self) -> list[Any]:
+        """Forgets the changes that wait: a copy of the process tells them. Gives what held them, in parts, to be let go of
+        one by one when the copy has gone: until then every page in which a count of references changes is copied."""
+        raise NotImplementedError(f"{type(self).__name__} must define drop_changes")
 
     def changes(self) -> list[tuple[Any, Any]]:
         """The entries that changed since the last call (or since tracking began), each (name, content) or (name, DELETED).

@@ -188,11 +188,12 @@ class KeyedRecords:
             return
         for table, key in chain(made, places):
             record = table.held(key)
-            if record is not None and all(cell.is_empty() for cell in record):
-                self._drop(table, key)
-                if not table.count():
-                    self.tables.pop(table.window, None)
-                    self.expirations.clear(table.window)
+            if record is None or _keeps_something(record):
+                continue
+            self._drop(table, key)
+            if not table.count():
+                self.tables.pop(table.window, None)
+                self.expirations.clear(table.window)
 
     def take_over(self) -> list[Place]:
         """Counts the new records, and gives them."""
@@ -224,6 +225,13 @@ class KeyedRecords:
             self.tables.pop(window, None)
             if self.ends is not None:
                 self.ends.clear(window)
+
+
+def _keeps_something(record: Record) -> bool:
+    for cell in record:  # noqa: SIM110  # this is asked of every new key, and any() makes a generator
+        if not cell.is_empty():
+            return True
+    return False
 
 
 def _nothing_to_fetch(table: WindowTable, keys: Iterable[Any]) -> None:

@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 from hornbeam.error import DataError
@@ -17,6 +18,8 @@ from hornbeam.runners.engine.waiting import WaitingElements
 from hornbeam.runners.engine.working_set import WorkingSet
 
 _WAITING = "waiting"
+#: Touched keys of which each may be there many times.
+_NEW_MAX = 1 << 19
 #: Records that are loaded before some go to disk.
 _LOADED_MAX = 4096
 
@@ -34,26 +37,46 @@ class StateSnapshots:
         self.working_set: WorkingSet | None = None
         #: By window, the keys that were touched; dicts, for they keep their order.
         self._touched: dict[Any, dict[Any, None]] = {}
+        #: By window, columns of keys that were touched and are not among them yet, and how many keys these are.
+        self._new: dict[Any, list[Sequence[Any]]] = {}
+        self._new_count = 0
         self.is_tracking = False
 
     def track(self) -> None:
         """From now on remember what changes."""
         self.is_tracking = True
-        self._touched = {}
-        if self._waiting is not None:
-            self._waiting.changed = {}
+        self.drop()
 
-    def touch(self, table: WindowTable, keys: Iterable[Any]) -> None:
-        """The records of these keys in a window may have changed, or gone."""
+    def drop(self) -> list[Any]:
+        """Forgets what was touched; gives what held it, in parts."""
+        held: list[Any] = [*self._touched.values(), *chain.from_iterable(self._new.values())]
+        self._touched, self._new, self._new_count = {}, {}, 0
+        if self._waiting is not None:
+            held.append(self._waiting.changed)
+            self._waiting.changed = {}
+        return held
+
+    def touch(self, table: WindowTable, keys: Sequence[Any]) -> None:
+        """The records of these keys in a window may have changed, or gone. The keys are kept as they are."""
         if self.is_tracking:
-            self._touched.setdefault(table.window, {}).update(dict.fromkeys(keys))
+            self._new.setdefault(table.window, []).append(keys)
+            self._new_count += len(keys)
+            if self._new_count > _NEW_MAX:
+                self._tell_apart()
+
+    def _tell_apart(self) -> None:
+        """Which keys were touched, each once. As a rule it is the copy of the process that writes them that asks."""
+        for window, columns in self._new.items():
+            self._touched.setdefault(window, {}).update(dict.fromkeys(chain.from_iterable(columns)))
+        self._new, self._new_count = {}, 0
 
     def waiting(self) -> int:
-        """How many keys and windows were touched."""
-        return sum(map(len, self._touched.values()))
+        """How many keys and windows were touched, at most."""
+        return self._new_count + sum(map(len, self._touched.values()))
 
     def columns(self) -> list[ChangedColumns]:
         """The entries that changed since the last call, by window."""
+        self._tell_apart()
         touched, self._touched = self._touched, {}
         found = [
             ChangedColumns(keys, (window,), self._of_window(window, keys))

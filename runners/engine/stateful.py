@@ -451,6 +451,9 @@ class StatefulOperator(DoFnOperator, Head):
     def changes_waiting(self) -> int:
         return self._snapshots.waiting()
 
+    def drop_changes(self) -> list[Any]:
+        return self._snapshots.drop()
+
     def changes(self) -> list[tuple[Any, Any]]:
         return [entry for columns in self.changed_columns() for entry in columns.entries()]
 

@@ -428,6 +428,10 @@ class TriggeredGrouping(Head):
     def changes_waiting(self) -> int:
         return len(self._changed or ())
 
+    def drop_changes(self) -> list[Any]:
+        dropped, self._changed = self._changed, {}
+        return [dropped]
+
     def changes(self) -> list[tuple[Any, Any]]:
         names, self._changed = self._changed or {}, {}
         return [(name, self._content(name)) for name in names]

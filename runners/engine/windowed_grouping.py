@@ -173,6 +173,10 @@ class WindowedGrouping(Head):
     def changes_waiting(self) -> int:
         return sum(map(len, (self._dirty or {}).values()))
 
+    def drop_changes(self) -> list[Any]:
+        dropped, self._dirty = self._dirty or {}, {}
+        return list(dropped.values())
+
     def _mark(self, bundle: Bundle, dirty: dict[WindowSet, set[Any]]) -> None:
         encode = self._inner.spec.encode_key
         if not self._inner.folding.shares_cells:

@@ -110,6 +110,8 @@ class ForkedWrite:
 
     def __init__(self, write: Callable[[Callable[[str], None]], tuple[StateFile, ...]]) -> None:
         """`write` is called in the copy, with what tells of a full disk."""
+        #: What is to be let go of when the copy has gone.
+        self.dropped: list[Any] = []
         self._read, writing = os.pipe()
         self._pid = os.fork()
         if self._pid == 0:
@@ -131,6 +133,8 @@ class ForkedWrite:
                 os.waitpid(self._pid, 0)
                 if isinstance(message, BaseException):
                     raise message
+                while self.dropped:
+                    self.dropped.pop()  # one by one, so that other threads come between
                 files: tuple[StateFile, ...] = message
                 return files
 

@@ -409,7 +409,7 @@ class Worker:
         self._thread.write(cut)
 
     def _copy(self, large: list[StreamStage], ticket: WriteTicket) -> ForkedWrite:
-        """Has a copy of the process tell and write what is large; here it is forgotten."""
+        """Has a copy of the process tell and write what is large; here it is forgotten, once the copy has gone."""
         snapshots, worker = self._snapshots, self._begin.worker
 
         def write(paused: Callable[[str], None]) -> tuple[StateFile, ...]:
@@ -419,7 +419,7 @@ class Worker:
         copy = ForkedWrite(write)
         for stage in large:
             assert stage.head is not None
-            stage.head.track_changes()
+            copy.dropped += stage.head.drop_changes()
         return copy
 
     def _reported(self, report: SnapshotReport) -> None:
