@@ -1,9 +1,11 @@
 """Runners: what executes a Graph.
 
 May import: graph, the specs in transforms, metrics, options, utils, coders. Nothing of the authoring side imports it,
-but `Pipeline.run`, which loads a runner by name. Inside: planner → engine → direct, multiprocess.
+but `Pipeline.run`, which loads a runner by name. Inside: planner → engine → direct, multiprocess, log; the latter two are
+built on processes.
 To change how a graph is cut into stages, open `planner`; what a step does to elements, `engine`; how a run on this
-process is driven, `direct`; on many processes, `multiprocess`; how a runner is found by name, `runner`.
+process is driven, `direct`; on many processes, `multiprocess`; as a durable job, `log`; where worker processes come from,
+`processes`; how a runner is found by name, `runner`.
 """
 
 from __future__ import annotations

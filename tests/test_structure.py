@@ -62,11 +62,13 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "runners.planner": (*FOUNDATION, "transforms"),
     "runners.engine": (*FOUNDATION, "pvalue", "transforms", "runners.planner"),
     "runners.direct": (*FOUNDATION, "transforms", "runners.planner", "runners.engine", "runners.runner"),
+    "runners.processes": (*FOUNDATION, "runners.engine"),
     "runners.multiprocess": (
         *FOUNDATION,
         "transforms",
         "runners.planner",
         "runners.engine",
+        "runners.processes",
         "runners.runner",
     ),
     "runners.log": (
@@ -76,7 +78,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "runners.planner",
         "runners.engine",
         "runners.direct",
-        "runners.multiprocess",
+        "runners.processes",
         "runners.runner",
     ),
 }

@@ -44,7 +44,7 @@ from hornbeam.runners.log.messages import (
 )
 from hornbeam.runners.log.snapshots import SnapshotReport
 from hornbeam.runners.log.worker_process import WorkerProcess
-from hornbeam.runners.multiprocess.remote_errors import restored
+from hornbeam.runners.processes.remote_errors import restored
 from hornbeam.storage.checkpoint import CheckpointStore, Manifest, PendingCheckpoint
 from hornbeam.storage.errors import DiskFullError, StorageError
 from hornbeam.storage.files import OS_FILES

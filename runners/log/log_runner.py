@@ -23,13 +23,13 @@ from hornbeam.options.pipeline_options import (
 from hornbeam.runners.engine.explain import Explanation
 from hornbeam.runners.log import job_folder as states
 from hornbeam.runners.log.coordinator import Coordinator, JobSettings
-from hornbeam.runners.log.fork_server import server
 from hornbeam.runners.log.job_folder import JobFolder, JobRecord
 from hornbeam.runners.log.moving import Relabelling
 from hornbeam.runners.log.plans import has_test_stream
 from hornbeam.runners.log.prometheus import MetricsServer
 from hornbeam.runners.log.sinks import sinks_of
 from hornbeam.runners.log.update_check import check_update, parse_mapping
+from hornbeam.runners.log.worker_process import server
 from hornbeam.runners.runner import PipelineResult, PipelineRunner, PipelineState
 from hornbeam.storage.checkpoint import StoreReader
 from hornbeam.storage.files import Lock

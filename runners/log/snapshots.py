@@ -26,7 +26,6 @@ from hornbeam.error import InternalError
 from hornbeam.runners.engine.clock import ManualClock
 from hornbeam.runners.engine.head import DELETED
 from hornbeam.runners.engine.stream_stage import StreamStage
-from hornbeam.runners.log.ends import end_with_parent
 from hornbeam.runners.log.exchange import Exchange, dumps
 from hornbeam.runners.log.keyed_entries import KeyedChanges
 from hornbeam.runners.log.state_names import (
@@ -40,6 +39,7 @@ from hornbeam.runners.log.state_names import (
     local_key,
 )
 from hornbeam.runners.log.task import Task
+from hornbeam.runners.processes.ends import end_with_parent
 from hornbeam.storage.checkpoint import StateFile, WriteTicket
 from hornbeam.storage.errors import DiskFullError
 from hornbeam.storage.files import OS_FILES

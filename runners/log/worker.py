@@ -20,8 +20,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from multiprocess.connection import Connection
-
 from hornbeam.metrics.execution import MetricsRegistry
 from hornbeam.options.value_provider import RuntimeValueProvider
 from hornbeam.runners.engine import collector
@@ -65,8 +63,8 @@ from hornbeam.runners.log.snapshots import (
 )
 from hornbeam.runners.log.step_status import step_statuses
 from hornbeam.runners.log.task import Task
-from hornbeam.runners.multiprocess.channel import MessageChannel
-from hornbeam.runners.multiprocess.remote_errors import carried
+from hornbeam.runners.processes.channel import MessageChannel
+from hornbeam.runners.processes.remote_errors import carried
 from hornbeam.storage import files
 from hornbeam.storage.checkpoint import StateFile, WriteTicket
 from hornbeam.storage.errors import DiskFullError
@@ -82,9 +80,8 @@ _LOOK_AGAIN_SECONDS = 0.01
 _RECORDS_MAX = 16
 
 
-def run_worker(number: int, connection: Connection) -> None:
+def run_worker(number: int, channel: MessageChannel, folder: str) -> None:
     """The life of a worker's process, from the fork on."""
-    channel = MessageChannel(connection)
     try:
         begin: Begin = channel.receive()
     except (EOFError, OSError):

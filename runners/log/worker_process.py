@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from typing import Any
 
-from hornbeam.runners.log.fork_server import server
 from hornbeam.runners.log.messages import Alive, Begin, Told
-from hornbeam.runners.multiprocess.channel import MessageChannel
+from hornbeam.runners.processes.fork_server import ForkServer
+
+#: The one of this program.
+server = ForkServer("hornbeam.runners.log.worker")
 
 _GONE_SECONDS = 10.0
 
@@ -19,8 +19,8 @@ class WorkerProcess:
 
     def __init__(self, begin: Begin) -> None:
         self.number = begin.worker
-        self.pid, connection = server.fork(begin.worker)
-        self.channel = MessageChannel(connection)
+        self._process = server.fork(begin.worker)
+        self.channel = self._process.channel
         self.last_seen = self.last_turn = time.monotonic()
         self._turns = -1
         self.told: Told | None = None
@@ -45,14 +45,13 @@ class WorkerProcess:
         if isinstance(message, Told):
             self.told = message
 
+    @property
+    def pid(self) -> int:
+        """The process id; 0 when the process was never there."""
+        return self._process.pid
+
     def kill(self) -> None:
         """Ends the process, whatever it does, and waits until it is gone."""
-        deadline = time.monotonic() + _GONE_SECONDS
-        try:
-            os.kill(self.pid, signal.SIGKILL)
-            while time.monotonic() < deadline:
-                os.kill(self.pid, 0)
-                time.sleep(0.001)
-        except ProcessLookupError:
-            pass
-        self.channel.close()
+        self._process.kill()
+        self._process.ended(_GONE_SECONDS)
+        self._process.close()

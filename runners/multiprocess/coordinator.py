@@ -25,7 +25,6 @@ from hornbeam.runners.multiprocess.careful import last_note, note_path
 from hornbeam.runners.multiprocess.forwarding import emit_record, print_text
 from hornbeam.runners.multiprocess.job import Environment, Job
 from hornbeam.runners.multiprocess.progress import StageProgress
-from hornbeam.runners.multiprocess.remote_errors import restored
 from hornbeam.runners.multiprocess.run_folder import RunFolder, remove_file
 from hornbeam.runners.multiprocess.scaling import Scaling
 from hornbeam.runners.multiprocess.task import (
@@ -48,7 +47,9 @@ from hornbeam.runners.multiprocess.task import (
 )
 from hornbeam.runners.multiprocess.task_book import StageState, Task, TaskBook
 from hornbeam.runners.multiprocess.worker import STACKS_SIGNAL, job_path, stacks_path, task_path
-from hornbeam.runners.multiprocess.workers import WorkerProcess, server
+from hornbeam.runners.multiprocess.workers import server
+from hornbeam.runners.processes.forked_process import ForkedProcess
+from hornbeam.runners.processes.remote_errors import restored
 from hornbeam.utils.run_end import at_run_end
 
 _log = logging.getLogger("hornbeam.runners.multiprocess")
@@ -77,7 +78,7 @@ class WorkerLostError(RunnerError):
 class Seat:
     """A worker with what it is doing."""
 
-    process: WorkerProcess
+    process: ForkedProcess
     task: Task | None = None
     attempt: int = 0
     since: float = 0.0

@@ -30,12 +30,10 @@ from hornbeam.runners.engine.failures import add_advice
 from hornbeam.runners.engine.spill import TemporarySpace
 from hornbeam.runners.multiprocess.at_work import StageAtWork, Stopped
 from hornbeam.runners.multiprocess.careful import Noting, note_path
-from hornbeam.runners.multiprocess.channel import MessageChannel
 from hornbeam.runners.multiprocess.feed import Feed
 from hornbeam.runners.multiprocess.forwarding import ForwardedLogs, ForwardedStream, say_directly
 from hornbeam.runners.multiprocess.job import Environment, Job
 from hornbeam.runners.multiprocess.outputs import TaskOutputs
-from hornbeam.runners.multiprocess.remote_errors import carried
 from hornbeam.runners.multiprocess.running import step_of_thread
 from hornbeam.runners.multiprocess.task import (
     AtRunEnd,
@@ -56,6 +54,8 @@ from hornbeam.runners.multiprocess.task import (
     Stop,
     Text,
 )
+from hornbeam.runners.processes.channel import MessageChannel
+from hornbeam.runners.processes.remote_errors import carried
 from hornbeam.utils.run_end import forwarding_scope
 
 HEARTBEAT_SECONDS = 0.25
@@ -351,8 +351,4 @@ def run_worker(number: int, channel: MessageChannel, folder: str) -> None:
         if os.path.isdir(folder):
             raise
         os._exit(1)  # the run has ended meanwhile
-    finally:
-        for stream in (sys.__stdout__, sys.__stderr__):
-            if stream is not None:
-                stream.flush()
     channel.close()

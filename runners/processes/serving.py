@@ -1,9 +1,8 @@
-"""The fork server: a process without threads or user code, from which workers are forked, warm.
+"""The life of the fork server: a process without threads or user code, from which workers are forked, warm.
 
-It is started as a new interpreter (so it is safe however many threads the program has, and never runs the program's main
-module), loads the engine once, and then forks a worker in a few milliseconds for each request. It holds no state of runs but
-the folders that they write to. When the program that started it has gone, however it went, it kills the workers, removes
-the folders and goes too.
+It has loaded what its workers need when it forks the first one. It holds no state of runs but the folders that they write
+to. When the program that started it has gone, however it went, it kills the workers, removes the folders and goes too; a
+worker dies with the server.
 
     program ── socket: a line of JSON, two file descriptors (connection, status pipe) ──► server ── fork ──► worker
     program ◄── status pipe: the process id (8 bytes), and the wait status (4 bytes) once the worker has ended
@@ -11,36 +10,38 @@ the folders and goes too.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import json
 import os
 import shutil
 import signal
 import socket
-import struct
 import sys
 import traceback
 import types
+from collections.abc import Callable
 from typing import NoReturn
 
 from multiprocess.connection import Connection
 
-from hornbeam.runners.multiprocess.channel import MessageChannel
-from hornbeam.runners.multiprocess.worker import run_worker
+from hornbeam.runners.processes.channel import MessageChannel
+from hornbeam.runners.processes.ends import end_with_parent
+from hornbeam.runners.processes.forked_process import PROCESS_ID, STATUS
 from hornbeam.utils.readable import readable
 
-STATUS = struct.Struct("<i")
-PROCESS_ID = struct.Struct("<q")
 _LINE_MAX = 1 << 16
-_PR_SET_PDEATHSIG = 1
+
+RunWorker = Callable[[int, MessageChannel, str], None]
 
 
-def serve(descriptor: int) -> NoReturn:
-    """The life of the server; `descriptor` is its end of the socket."""
+def serve(descriptor: int, run_worker: RunWorker) -> NoReturn:
+    """The life of the server. `descriptor` is its end of the socket; `run_worker` the life of a worker, after the fork.
+
+    `run_worker` gets the worker's number, its channel to the program, and the folder of the run ("" without one).
+    """
     sys.modules["__main__"] = types.ModuleType("__main__")  # user code's main module is in another process
     with socket.socket(fileno=descriptor) as requests:
-        server = _Server(requests)
+        server = _Server(requests, run_worker)
         gc.collect()
         gc.freeze()  # what is here is shared by all workers, as long as no collector touches it
         server.run()
@@ -48,8 +49,9 @@ def serve(descriptor: int) -> NoReturn:
 
 
 class _Server:
-    def __init__(self, requests: socket.socket) -> None:
+    def __init__(self, requests: socket.socket, run_worker: RunWorker) -> None:
         self._requests = requests
+        self._run_worker = run_worker
         self._status_of: dict[int, int] = {}
         self._folders: set[str] = set()
         self._descriptors: list[int] = []
@@ -83,7 +85,8 @@ class _Server:
         if "forget" in request:
             self._folders.discard(request["forget"])
             return
-        self._folders.add(request["folder"])
+        if request["folder"]:
+            self._folders.add(request["folder"])
         connection, status, *self._descriptors = self._descriptors
         self._fork(int(request["worker"]), request["folder"], connection, status)
 
@@ -101,11 +104,11 @@ class _Server:
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            _die_with(parent)
+            end_with_parent(parent)
             self._requests.close()
             for descriptor in (self._wake, status, *self._status_of.values(), *self._descriptors):
                 os.close(descriptor)
-            run_worker(number, MessageChannel(Connection(connection)), folder)
+            self._run_worker(number, MessageChannel(Connection(connection)), folder)
             code = 0
         except SystemExit as error:
             code = error.code if isinstance(error.code, int) else 1
@@ -113,6 +116,9 @@ class _Server:
             sys.stderr = sys.__stderr__
             traceback.print_exc()
         finally:
+            for stream in (sys.__stdout__, sys.__stderr__):
+                if stream is not None:
+                    stream.flush()
             os._exit(code)
 
     def _reap(self) -> None:
@@ -148,11 +154,3 @@ def _tell(descriptor: int, data: bytes) -> None:
         os.write(descriptor, data)
     except OSError:
         pass  # nobody wants to know
-
-
-def _die_with(parent: int) -> None:
-    """Has the kernel end this process when the server ends, also while code that holds the interpreter's lock hangs."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
