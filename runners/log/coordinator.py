@@ -34,7 +34,7 @@ from hornbeam.runners.log.attempt import (
 )
 from hornbeam.runners.log.commands import Commands
 from hornbeam.runners.log.committing import Committer
-from hornbeam.runners.log.environment import faults_of, import_path, is_disk_full
+from hornbeam.runners.log.environment import faults_of, is_disk_full
 from hornbeam.runners.log.exchange import remove_exchanges
 from hornbeam.runners.log.first_splits import deal_splits
 from hornbeam.runners.log.job_folder import JobFolder, JobRecord
@@ -44,6 +44,7 @@ from hornbeam.runners.log.plans import plan_signature
 from hornbeam.runners.log.poison import Poison
 from hornbeam.runners.log.state_names import STORE_GROUPS
 from hornbeam.runners.log.status_board import StatusBoard
+from hornbeam.runners.processes.environment import Environment
 from hornbeam.storage.checkpoint import CheckpointStore, Manifest, StoreOptions
 from hornbeam.storage.errors import CorruptionError, DiskFullError, StorageError
 from hornbeam.storage.files import OS_FILES, Lock
@@ -361,13 +362,11 @@ class Coordinator:
             exchange_bytes_max=settings.exchange_bytes_max,
             options=settings.options,
             temp_dir=settings.temp_dir,
-            path=import_path(),
-            directory=os.getcwd(),
+            environment=Environment.here(),
             at_least_once=settings.at_least_once,
             poison=self._poison(),
             faults=faults_of(number, self.record.attempts),
             restart_after=settings.inject_restarts,
-            log_level=logging.getLogger().getEffectiveLevel(),
         )
 
     def _poison(self) -> Poison | None:

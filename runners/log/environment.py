@@ -1,10 +1,9 @@
-"""What workers get of the coordinator's process, and what the machine lacks."""
+"""What attempts meet with: a full disk, and the faults that tests arm."""
 
 from __future__ import annotations
 
 import errno
 import os
-import sys
 
 from hornbeam.storage.errors import DiskFullError
 
@@ -14,12 +13,6 @@ def is_disk_full(error: BaseException | None) -> bool:
     return isinstance(error, DiskFullError) or (
         isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     )
-
-
-def import_path() -> list[str]:
-    """Where this program imports from, for workers."""
-
-    return [os.path.abspath(entry) if entry else os.getcwd() for entry in sys.path]
 
 
 def faults_of(worker: int, attempt: int) -> str | None:

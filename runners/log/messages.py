@@ -12,6 +12,7 @@ from hornbeam.metrics.execution import MetricsSnapshot
 from hornbeam.runners.engine.explain import StepExplanation
 from hornbeam.runners.log.job_folder import StepStatus
 from hornbeam.runners.log.poison import Poison
+from hornbeam.runners.processes.environment import Environment
 from hornbeam.storage.checkpoint import WriteTicket
 
 # To a worker
@@ -36,15 +37,13 @@ class Begin:
     exchange_bytes_max: int
     options: Mapping[str, Any]
     temp_dir: str | None
-    path: list[str]
-    directory: str
+    environment: Environment
     at_least_once: bool = False
     poison: Poison | None = None
     #: Fault points to arm, for tests.
     faults: str | None = None
     #: After so many bundles ask for a restart, for tests.
     restart_after: int | None = None
-    log_level: int = 30
 
 
 @attrs.frozen

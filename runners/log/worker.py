@@ -86,12 +86,8 @@ def run_worker(number: int, channel: MessageChannel, folder: str) -> None:
         begin: Begin = channel.receive()
     except (EOFError, OSError):
         return
-    sys.path[:] = begin.path
-    os.chdir(begin.directory)
-    logging.basicConfig(
-        level=begin.log_level,
-        format=f"%(asctime)s %(levelname)s {begin.job_name} worker {number}: %(message)s",
-    )
+    begin.environment.apply()
+    logging.basicConfig(format=f"%(asctime)s %(levelname)s {begin.job_name} worker {number}: %(message)s")
     files.arm(begin.faults)
     with OS_FILES.lock(begin.workers_lock, exclusive=False, timeout=30):
         worker = Worker(begin, channel)

@@ -23,7 +23,7 @@ from hornbeam.runners.engine.failures import add_advice
 from hornbeam.runners.multiprocess import hot_keys
 from hornbeam.runners.multiprocess.careful import last_note, note_path
 from hornbeam.runners.multiprocess.forwarding import emit_record, print_text
-from hornbeam.runners.multiprocess.job import Environment, Job
+from hornbeam.runners.multiprocess.job import Job
 from hornbeam.runners.multiprocess.progress import StageProgress
 from hornbeam.runners.multiprocess.run_folder import RunFolder, remove_file
 from hornbeam.runners.multiprocess.scaling import Scaling
@@ -48,6 +48,7 @@ from hornbeam.runners.multiprocess.task import (
 from hornbeam.runners.multiprocess.task_book import StageState, Task, TaskBook
 from hornbeam.runners.multiprocess.worker import STACKS_SIGNAL, job_path, stacks_path, task_path
 from hornbeam.runners.multiprocess.workers import server
+from hornbeam.runners.processes.environment import Environment
 from hornbeam.runners.processes.forked_process import ForkedProcess
 from hornbeam.runners.processes.remote_errors import restored
 from hornbeam.utils.run_end import at_run_end

@@ -32,7 +32,7 @@ from hornbeam.runners.multiprocess.at_work import StageAtWork, Stopped
 from hornbeam.runners.multiprocess.careful import Noting, note_path
 from hornbeam.runners.multiprocess.feed import Feed
 from hornbeam.runners.multiprocess.forwarding import ForwardedLogs, ForwardedStream, say_directly
-from hornbeam.runners.multiprocess.job import Environment, Job
+from hornbeam.runners.multiprocess.job import Job
 from hornbeam.runners.multiprocess.outputs import TaskOutputs
 from hornbeam.runners.multiprocess.running import step_of_thread
 from hornbeam.runners.multiprocess.task import (
@@ -55,6 +55,7 @@ from hornbeam.runners.multiprocess.task import (
     Text,
 )
 from hornbeam.runners.processes.channel import MessageChannel
+from hornbeam.runners.processes.environment import Environment
 from hornbeam.runners.processes.remote_errors import carried
 from hornbeam.utils.run_end import forwarding_scope
 

@@ -86,54 +86,6 @@ def test_the_main_module_is_not_run_again_and_its_classes_are_the_same_everywher
     assert lines[3].startswith("caught ") and lines[3].endswith("is refused: on purpose int"), errors
 
 
-OFF_THE_PATH = """
-import importlib.util, sys, types
-sys.modules["elsewhere"] = types.ModuleType("elsewhere")  # as pytest's importlib mode does for folders
-spec = importlib.util.spec_from_file_location("elsewhere.steps", sys.argv[1])
-steps = sys.modules["elsewhere.steps"] = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(steps)
-
-import hornbeam as beam
-from hornbeam.options.pipeline_options import PipelineOptions
-
-options = PipelineOptions(["--runner=MultiProcessRunner", "--num_workers=2"])
-with beam.Pipeline(options=options) as p:
-    p | beam.Create([steps.Amount(1)]) | beam.Reshuffle() | beam.Map(steps.worth) | beam.Map(print)
-try:
-    with beam.Pipeline(options=options) as p:
-        p | beam.Create([3]) | beam.Map(steps.refuse)
-except steps.Refused as error:
-    print("caught", error)
-"""
-
-STEPS = """
-class Amount:
-    def __init__(self, value):
-        self.value = value
-
-class Refused(Exception):
-    pass
-
-def worth(amount):
-    assert type(amount) is Amount
-    return f"worth {amount.value}"
-
-def refuse(x):
-    if x == 3:
-        raise Refused("three")
-"""
-
-
-def test_modules_loaded_from_elsewhere_are_found_by_workers(tmp_path):
-    steps = tmp_path / "elsewhere" / "steps_of_a_test.py"
-    steps.parent.mkdir()
-    steps.write_text(STEPS)
-    script = tmp_path / "program.py"
-    script.write_text(OFF_THE_PATH)
-    done = subprocess.run([sys.executable, script, steps], capture_output=True, text=True, timeout=60)
-    assert done.stdout.splitlines() == ["worth 1", "caught three"], done.stderr
-
-
 SLOW = """
 import os, signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs the tests may ignore Ctrl-C

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import random
 import traceback
 
 import attrs
@@ -125,28 +123,6 @@ def test_levels_below_those_here_are_not_sent(flags, caplog):
     with beam.Pipeline(options=flags()) as p:
         p | beam.Create([7]) | beam.Map(lambda x: logging.getLogger("mine").info("seen"))
     assert [record for record in caplog.records if record.name == "mine"] == []
-
-
-def test_workers_see_the_programs_environment(flags, tmp_path, monkeypatch):
-    monkeypatch.setenv("HORNBEAM_TEST_VALUE", "here")
-    monkeypatch.chdir(tmp_path)
-    with beam.Pipeline(options=flags()) as p:
-        seen = p | beam.Create([0]) | beam.Map(lambda _: f"{os.environ['HORNBEAM_TEST_VALUE']} {os.getcwd()}")
-        seen | beam.io.WriteToText("out", shard_name_template="")
-    assert (tmp_path / "out").read_text() == f"here {tmp_path}\n"
-
-
-def test_workers_draw_different_random_numbers(flags, tmp_path):
-    with beam.Pipeline(options=flags("--num_workers=3")) as p:
-        numbers = (
-            p
-            | beam.Create(range(60_000))
-            | beam.Map(lambda _: (os.getpid(), random.random(), np.random.random()))
-        )
-        firsts = numbers | beam.GroupBy(lambda x: x[0]) | beam.Map(lambda kv: min(kv[1])[1:])
-        firsts | beam.Map(repr) | beam.io.WriteToText(str(tmp_path / "out"), shard_name_template="")
-    lines = (tmp_path / "out").read_text().splitlines()
-    assert len(set(lines)) == len(lines)
 
 
 def test_metrics_count_each_element_once_however_the_work_is_cut(flags):
