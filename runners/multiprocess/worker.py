@@ -10,7 +10,6 @@ The main thread never waits for the control thread but at the end of a task, whe
 from __future__ import annotations
 
 import faulthandler
-import gc
 import logging
 import os
 import queue
@@ -21,7 +20,6 @@ from collections.abc import Callable
 from typing import Any
 
 import cloudpickle
-import numpy as np
 
 from hornbeam.metrics.execution import MetricsRegistry, MetricsSnapshot
 from hornbeam.options.value_provider import RuntimeValueProvider
@@ -344,8 +342,6 @@ def _stands_alone(do: Do) -> bool:
 
 def run_worker(number: int, channel: MessageChannel, folder: str) -> None:
     """The life of a worker's process, after the fork."""
-    np.random.seed()  # every worker would draw the same numbers
-    gc.enable()
     try:
         Worker(number, channel, folder).run()
     except FileNotFoundError:

@@ -22,6 +22,7 @@ import types
 from collections.abc import Callable
 from typing import NoReturn
 
+import numpy.random as numpy_random  # loaded here, once, or each worker would load it to be seeded
 from multiprocess.connection import Connection
 
 from hornbeam.runners.processes.channel import MessageChannel
@@ -108,6 +109,7 @@ class _Server:
             self._requests.close()
             for descriptor in (self._wake, status, *self._status_of.values(), *self._descriptors):
                 os.close(descriptor)
+            numpy_random.seed()  # every worker would draw the same numbers
             self._run_worker(number, MessageChannel(Connection(connection)), folder)
             code = 0
         except SystemExit as error:
