@@ -23,6 +23,7 @@ from hornbeam.metrics.execution import MetricsRegistry
 from hornbeam.runners.engine.explain import Explanation, StepExplanation
 from hornbeam.runners.log.committing import Committer
 from hornbeam.runners.log.exchange import create_exchange
+from hornbeam.runners.log.failure_signatures import signature_of
 from hornbeam.runners.log.job_folder import CheckpointStatus, Command
 from hornbeam.runners.log.messages import (
     Begin,
@@ -143,7 +144,7 @@ class Attempt:
             self._start_workers()
             self._next_checkpoint = time.monotonic() + self._interval
             while self.outcome is None:
-                self._turn()
+                self._turn_or_fail()
             if self.outcome.kind == FAILED:
                 self._tear_down()
         finally:
@@ -160,6 +161,16 @@ class Attempt:
                 self.workers.append(WorkerProcess(begin))
         except (RunnerError, OSError) as error:
             self.outcome = Outcome(CRASHED, f"the workers' processes cannot be started: {error}")
+
+    def _turn_or_fail(self) -> None:
+        try:
+            self._turn()
+        except BaseException as error:
+            if error is not self._committer.error:
+                raise
+            self.outcome = Outcome(
+                FAILED, "a sink could not commit what it had prepared", error, signature_of(error)
+            )
 
     def _turn(self) -> None:
         by_connection = {worker.channel.connection: worker for worker in self.workers}

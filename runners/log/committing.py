@@ -33,7 +33,8 @@ class Committer:
         self._queue: queue.Queue[tuple[int, Sequence[Any]]] = queue.Queue()
         #: By checkpoint, the tokens that are published and not known to be committed.
         self._open: dict[int, Sequence[Any]] = {}
-        self._error: BaseException | None = None
+        #: What a commit failed with; nothing is committed after it, until `begin_again`.
+        self.error: BaseException | None = None
         self._thread: threading.Thread | None = None
 
     @property
@@ -76,6 +77,12 @@ class Committer:
             self._sinks[label].commit(token)
             OS_FILES.fault("sink.committed")
 
+    def begin_again(self) -> None:
+        """Forgets a failure, and what was not committed: it is in the newest manifest, and committed from there."""
+        self._queue.join()
+        self.error = None
+        self._open.clear()
+
     def recover(self, tokens: Sequence[Any]) -> None:
         """Has each sink clear away what is staged and not of these tokens, which are committed."""
         for label, sink in self._sinks.items():
@@ -92,8 +99,8 @@ class Committer:
 
     def check(self) -> None:
         """Raises what a commit failed with."""
-        if self._error is not None:
-            raise self._error
+        if self.error is not None:
+            raise self.error
 
     def wait(self) -> None:
         """Returns when all that was published is committed; raises what a commit failed with."""
@@ -104,10 +111,10 @@ class Committer:
         while True:
             checkpoint, tokens = self._queue.get()
             try:
-                if self._error is None:
+                if self.error is None:
                     self.commit_now(checkpoint, tokens)
                     del self._open[checkpoint]
             except BaseException as error:
-                self._error = error
+                self.error = error
             finally:
                 self._queue.task_done()

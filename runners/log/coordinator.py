@@ -341,7 +341,7 @@ class Coordinator:
     def _commit_again(self, origin: Manifest) -> None:
         """What sinks had prepared for that checkpoint, in case that it was not committed."""
         tokens = self._committer.decoded(origin.metadata["tokens"])
-        self._committer.wait()
+        self._committer.begin_again()
         self._committer.commit_now(origin.checkpoint, tokens)
         self._committer.recover(tokens)
 

@@ -54,6 +54,11 @@ def test_a_commit_that_fails_keeps_what_follows_and_is_raised() -> None:
     with pytest.raises(OSError, match="no room"):
         committer.wait()
     assert sink.committed == ["a"] and committer.uncommitted() == [("s", "wrong"), ("s", "b")]
+    committer.begin_again()
+    assert committer.uncommitted() == []
+    committer.commit(3, [("s", "b")])
+    committer.wait()
+    assert sink.committed == ["a", "b"]
 
 
 def test_commits_may_be_behind_by_a_few_checkpoints_only() -> None:

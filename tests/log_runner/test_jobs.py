@@ -246,6 +246,16 @@ def test_a_full_disk_under_the_coordinator_holds_it_up(at: int, job: Job) -> Non
         files.arm(None)
 
 
+@pytest.mark.parametrize("error", ["enospc", "eio"])
+def test_a_sink_that_could_not_commit_is_asked_again(error: str, job: Job) -> None:
+    """Seen: what one commit failed with was raised again at every later attempt, so a disk that was full stayed so."""
+    files.arm(f"sink.commit:2:{error}")
+    try:
+        job.finish("--num_workers=2")
+    finally:
+        files.arm(None)
+
+
 def test_metrics_count_what_counted(tmp_path: Path) -> None:
     """What was processed and lost in a failed attempt does not count."""
     job = Job("stateful", tmp_path)
