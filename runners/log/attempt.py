@@ -54,12 +54,13 @@ _TICK_SECONDS = 0.05
 _DISK_FULL_SECONDS = 0.5
 _TEAR_DOWN_SECONDS = 5.0
 
-DONE, CRASHED, FAILED, STOPPED, CANCELLED, RESTART = (
+DONE, CRASHED, FAILED, STOPPED, CANCELLED, INTERRUPTED, RESTART = (
     "done",
     "crashed",
     "failed",
     "stopped",
     "cancelled",
+    "interrupted",
     "restart",
 )
 
@@ -119,6 +120,8 @@ class Attempt:
         self.checkpoint: CheckpointStatus | None = None
         self.is_draining = False
         self.has_published = False
+        #: Why nothing can be published for now: the disk is full.
+        self.paused = ""
         self.restore_ms = 0.0
         self.restore_cpu_seconds = 0.0
         self._current: _Checkpoint | None = None
@@ -346,9 +349,13 @@ class Attempt:
             try:
                 manifest = current.pending.commit(files, metadata)
                 break
-            except DiskFullError:
+            except DiskFullError as error:
+                self.paused = f"the disk is full: {error}"
+                self._tick(self)
+                if self.outcome is not None:  # the job was told to end
+                    return
                 time.sleep(_DISK_FULL_SECONDS)
-        self._current = None
+        self._current, self.paused = None, ""
         self.has_published = True
         self._pauses_ms.extend(report.pause_ms for report in current.reports.values())
         OS_FILES.fault("coordinator.published")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 from hornbeam.runners.engine.explain import Explanation
-from hornbeam.runners.log.attempt import CANCELLED, STOPPED, Attempt, Outcome
+from hornbeam.runners.log.attempt import CANCELLED, INTERRUPTED, STOPPED, Attempt, Outcome
 from hornbeam.runners.log.job_folder import Command
 from hornbeam.storage.checkpoint import Manifest
 from hornbeam.storage.errors import StorageError
@@ -15,8 +16,14 @@ if TYPE_CHECKING:
     from hornbeam.runners.log.coordinator import Coordinator
 
 
+#: Requests at which the job ends at once.
+_END_OF = {"cancel": CANCELLED, "interrupt": INTERRUPTED}
+#: How often a look is taken for commands in the job's folder.
+COMMANDS_SECONDS = 0.1
+
+
 class Commands:
-    """Carries commands out. Used by the coordinator's thread."""
+    """Carries commands out. Used by the coordinator's thread, but for `request`."""
 
     def __init__(self, job: Coordinator) -> None:
         self._job = job
@@ -26,6 +33,45 @@ class Commands:
         self._waiting: list[Command] = []
         #: Commands that an attempt has begun and not ended.
         self._begun: list[Command] = []
+        self._mutex = threading.Lock()
+        self._requests: list[tuple[str, Any]] = []
+        self._has_come = threading.Event()
+
+    def request(self, name: str, value: Any = None) -> None:
+        """From any thread of this process: `cancel`, `interrupt`, `drain`, `explain`."""
+        with self._mutex:
+            self._requests.append((name, value))
+        self._has_come.set()
+
+    def serve(self, attempt: Attempt) -> None:
+        """Does what threads of this process have asked for."""
+        for name, value in self._take_requests():
+            self._requested(attempt, name, value)
+
+    def _take_requests(self) -> list[tuple[str, Any]]:
+        with self._mutex:
+            requests, self._requests = self._requests, []
+        return requests
+
+    def rest(self, seconds: float) -> Outcome | None:
+        """Between two attempts: returns when time is up, or, with how the job is to end, when it is told to."""
+        deadline = time.monotonic() + seconds
+        while True:
+            ends = [_END_OF[name] for name, _ in self._take_requests() if name in _END_OF]
+            for command in self._job.folder.take_commands():
+                if command.name == "cancel":
+                    self._waiting.append(command)
+                    ends.append(CANCELLED)
+                else:
+                    text = f"the job is {self._job.state} and can only be cancelled; ask again when it runs"
+                    self._job.folder.reply(command, error=text)
+            if ends:
+                return Outcome(ends[0])
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return None
+            self._has_come.wait(min(left, COMMANDS_SECONDS))
+            self._has_come.clear()
 
     def take(self, attempt: Attempt) -> None:
         """Begins what has come since the last call."""
@@ -38,7 +84,7 @@ class Commands:
             attempt.end(Outcome(CANCELLED))
         elif command.name == "drain":
             self._waiting.append(command)
-            self._drain(attempt)
+            self.drain(attempt)
         elif command.name == "explain":
             step = str(command.arguments.get("step", ""))
             attempt.explain(lambda found: self._explained(command, found), step, self._job.state)
@@ -49,17 +95,17 @@ class Commands:
         else:
             self._job.folder.reply(command, error=f"a job does not know the command {command.name!r}")
 
-    def requested(self, attempt: Attempt, name: str, value: Any) -> None:
-        """What a thread of this process asks for."""
-        if name == "cancel":
-            attempt.end(Outcome(CANCELLED))
+    def _requested(self, attempt: Attempt, name: str, value: Any) -> None:
+        if name in _END_OF:
+            attempt.end(Outcome(_END_OF[name]))
         elif name == "drain":
-            self._drain(attempt)
+            self.drain(attempt)
         elif name == "explain":
             step, then = value
             attempt.explain(then, step, self._job.state)
 
-    def _drain(self, attempt: Attempt) -> None:
+    def drain(self, attempt: Attempt) -> None:
+        """Sources give nothing new from now on."""
         self.is_draining = True
         attempt.drain()
 

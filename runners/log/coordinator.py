@@ -11,7 +11,6 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -26,18 +25,20 @@ from hornbeam.runners.log.attempt import (
     CANCELLED,
     DONE,
     FAILED,
+    INTERRUPTED,
     RESTART,
     STOPPED,
     Attempt,
     Outcome,
     exchange_folder,
 )
-from hornbeam.runners.log.commands import Commands
+from hornbeam.runners.log.commands import COMMANDS_SECONDS, Commands
 from hornbeam.runners.log.committing import Committer
 from hornbeam.runners.log.environment import faults_of, is_disk_full
 from hornbeam.runners.log.exchange import remove_exchanges
 from hornbeam.runners.log.first_splits import deal_splits
 from hornbeam.runners.log.job_folder import JobFolder, JobRecord
+from hornbeam.runners.log.job_settings import JobSettings
 from hornbeam.runners.log.messages import Begin
 from hornbeam.runners.log.moving import Relabelling, move
 from hornbeam.runners.log.plans import plan_signature
@@ -52,32 +53,11 @@ from hornbeam.storage.files import OS_FILES, Lock
 _log = logging.getLogger(__name__)
 
 _STATUS_SECONDS = 1.0
-_COMMANDS_SECONDS = 0.1
 _BACK_OFF_SECONDS_MAX = 5.0
 _OLD_WORKERS_SECONDS = 30.0
 _DISK_FULL_SECONDS = 0.5
 
-
-@attrs.frozen(kw_only=True)
-class JobSettings:
-    """What a run of a job was asked for."""
-
-    num_workers: int
-    checkpoint_interval_ms: int
-    checkpoints_kept: int
-    worker_timeout_ms: int
-    bundle_timeout_ms: int
-    failures_max: int
-    crashes_max: int
-    memory_bytes_max: int
-    bundle_size: int
-    exchange_bytes_max: int
-    idle_timeout_micros: int | None
-    temp_dir: str | None
-    at_least_once: bool
-    inject_restarts: int | None
-    skip_poison_to: str | None
-    options: Mapping[str, Any]
+_STATE_OF = {STOPPED: states.STOPPED, CANCELLED: states.CANCELLED, INTERRUPTED: states.INTERRUPTED}
 
 
 class Coordinator:
@@ -108,8 +88,7 @@ class Coordinator:
         self._metrics = MetricsRegistry()
         self._pauses_ms: deque[float] = deque(maxlen=1000)
         self._merging: threading.Thread | None = None
-        self._mutex = threading.RLock()
-        self.requests: list[tuple[str, Any]] = []
+        self._drain_at: float | None = None
 
     # From other threads
 
@@ -135,9 +114,8 @@ class Coordinator:
         return attempt is not None and attempt.number > after_attempt and attempt.are_ready()
 
     def request(self, name: str, value: Any = None) -> None:
-        """Has the coordinator do something (`cancel`, `drain`, `explain`) in its own thread, soon."""
-        with self._mutex:
-            self.requests.append((name, value))
+        """Has the coordinator do something (`cancel`, `interrupt`, `drain`, `explain`) in its own thread, soon."""
+        self._commands.request(name, value)
 
     # The run
 
@@ -149,8 +127,7 @@ class Coordinator:
         """Runs the job until it ends; gives its state. Raises what made it fail."""
         try:
             try:
-                with self._open_store() as self.store:
-                    outcome = self._attempts()
+                outcome = self._with_room()
             except CorruptionError as error:
                 raise self._damaged(error) from error
             self._end(outcome)
@@ -162,6 +139,20 @@ class Coordinator:
         finally:
             remove_exchanges(self.folder.exchange)
             self._lock.release()
+
+    def _with_room(self) -> Outcome:
+        """Opens the store, as soon as the disk has room for that, and runs attempts."""
+        while True:
+            try:
+                store = self._open_store()
+            except (DiskFullError, OSError) as error:
+                if not is_disk_full(error):
+                    raise
+                if (end := self._pause_for_room(error)) is not None:
+                    return end
+                continue
+            with store as self.store:
+                return self._attempts()
 
     def _open_store(self) -> CheckpointStore:
         return CheckpointStore(
@@ -181,9 +172,10 @@ class Coordinator:
             except (DiskFullError, OSError) as error:
                 if not is_disk_full(error):
                     raise
-                self._pause_for_room(error)
+                if (end := self._pause_for_room(error)) is not None:
+                    return end
                 continue
-            if outcome.kind in (DONE, STOPPED, CANCELLED):
+            if outcome.kind in (DONE, STOPPED, CANCELLED, INTERRUPTED):
                 return outcome
             self._board.restarts += 1
             if outcome.kind == RESTART:
@@ -195,7 +187,8 @@ class Coordinator:
                 "Job %r goes back to its last checkpoint: %s", self.folder.job_name, self._board.last_failure
             )
             if is_disk_full(outcome.error):
-                self._pause_for_room(outcome.error)
+                if (end := self._pause_for_room(outcome.error)) is not None:
+                    return end
                 continue
             crashes = 0 if outcome.has_progressed else crashes + 1
             if outcome.kind == FAILED:
@@ -212,13 +205,14 @@ class Coordinator:
                     f"the last time: {self._board.last_failure}"
                 )
             self._say(states.RECOVERING)
-            if crashes > 1:
-                time.sleep(min(0.05 * 2**crashes, _BACK_OFF_SECONDS_MAX))
+            back_off = min(0.05 * 2**crashes, _BACK_OFF_SECONDS_MAX) if crashes > 1 else 0.0
+            if (end := self._commands.rest(back_off)) is not None:
+                return end
 
-    def _pause_for_room(self, error: BaseException | None) -> None:
-        """The disk is full: nothing is lost, and the job goes on when there is room."""
+    def _pause_for_room(self, error: BaseException | None) -> Outcome | None:
+        """The disk is full: nothing is lost, and the job goes on when there is room, unless it is told to end."""
         self._say(states.PAUSED, f"the disk is full: {error}")
-        time.sleep(_DISK_FULL_SECONDS)
+        return self._commands.rest(_DISK_FULL_SECONDS)
 
     def _skips(self, outcome: Outcome) -> bool:
         """Whether the element at which user code failed can be skipped from now on."""
@@ -377,13 +371,11 @@ class Coordinator:
 
     def _tick(self, attempt: Attempt) -> None:
         now = time.monotonic()
-        with self._mutex:
-            requests, self.requests = self.requests, []
-        for name, value in requests:
-            self._commands.requested(attempt, name, value)
+        self._commands.serve(attempt)
         if now >= self._next_commands:
-            self._next_commands = now + _COMMANDS_SECONDS
+            self._next_commands = now + COMMANDS_SECONDS
             self._commands.take(attempt)
+        self._drain_in_time(attempt, now)
         if attempt.has_published and self.record.restore_from is not None:
             self.record = attrs.evolve(self.record, restore_from=None)
             self.folder.write_record(self.record)
@@ -393,8 +385,15 @@ class Coordinator:
             self._say(self._state_of(attempt))
             self._merge()
 
+    def _drain_in_time(self, attempt: Attempt, now: float) -> None:
+        """Drains the job `--run_for_secs` after its workers were first at work."""
+        if self._drain_at is None and self._settings.run_for_seconds is not None and attempt.are_ready():
+            self._drain_at = now + self._settings.run_for_seconds
+        if self._drain_at is not None and now >= self._drain_at and not self._commands.is_draining:
+            self._commands.drain(attempt)
+
     def _state_of(self, attempt: Attempt) -> str:
-        if any(worker.paused for worker in attempt.workers):
+        if attempt.paused or any(worker.paused for worker in attempt.workers):
             return states.PAUSED
         if attempt.is_draining:
             return states.DRAINING
@@ -422,18 +421,20 @@ class Coordinator:
         self._board.write(state, self.record, self._attempt, message)
 
     def _end(self, outcome: Outcome) -> None:
-        state = {STOPPED: states.STOPPED, CANCELLED: states.CANCELLED}.get(outcome.kind, states.DONE)
+        state = _STATE_OF.get(outcome.kind, states.DONE)
         if outcome.kind == DONE and self._commands.is_draining:
             state = states.DRAINED
         self.record = attrs.evolve(self.record, state=state, failure=None)
         self._write_record_somehow()
-        if outcome.kind != CANCELLED:  # all is committed, so nothing that is staged is wanted any more
+        if outcome.kind not in (
+            CANCELLED,
+            INTERRUPTED,
+        ):  # all is committed, so nothing that is staged is wanted any more
             self._committer.recover([])
         self._say(state)
         self._commands.ended(state)
 
     def _note_failure(self, error: BaseException) -> None:
-        interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
         failure = getattr(error, "hornbeam_failure", None)
         timestamp = getattr(failure, "timestamp", None)
         told = {
@@ -445,11 +446,10 @@ class Coordinator:
             or (None if timestamp is None else str(timestamp)),
             "traceback": "\n".join(getattr(error, "__notes__", None) or ()),
         }
-        if not interrupted:
-            self.record = attrs.evolve(self.record, state=states.FAILED, failure=told)
-            self._write_record_somehow()
-            self._say(states.FAILED, f"{type(error).__qualname__}: {error}")
-            self._commands.ended(states.FAILED)
+        self.record = attrs.evolve(self.record, state=states.FAILED, failure=told)
+        self._write_record_somehow()
+        self._say(states.FAILED, f"{type(error).__qualname__}: {error}")
+        self._commands.ended(states.FAILED)
         self.state = states.FAILED
 
     def _write_record_somehow(self) -> None:

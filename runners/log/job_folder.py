@@ -31,6 +31,7 @@ import attrs
 from hornbeam.error import DataError, RunnerError
 from hornbeam.graph import serialize
 from hornbeam.graph.model import Graph
+from hornbeam.runners.log.environment import is_disk_full
 from hornbeam.storage.errors import LockTimeoutError, MissingFileError
 from hornbeam.storage.files import OS_FILES, Lock
 
@@ -51,13 +52,15 @@ DRAINED = "DRAINED"
 #: Ended with a savepoint, by `stop`.
 STOPPED = "STOPPED"
 CANCELLED = "CANCELLED"
+#: Ended at once because its program was: by Ctrl-C, SIGTERM, or because it came to its end.
+INTERRUPTED = "INTERRUPTED"
 #: Ended by a failure that comes again; the last checkpoint is intact.
 FAILED = "FAILED"
 #: Not in any file: the coordinator has gone without saying so. The same command resumes the job.
 KILLED = "KILLED"
 
 #: States that a job is not going to leave by itself.
-ENDED = frozenset({DONE, DRAINED, STOPPED, CANCELLED, FAILED, KILLED})
+ENDED = frozenset({DONE, DRAINED, STOPPED, CANCELLED, INTERRUPTED, FAILED, KILLED})
 #: States from which the same command does not go on: the job has come to its end.
 FINISHED = frozenset({DONE, DRAINED})
 
@@ -87,6 +90,8 @@ class JobRecord:
     attempts: int = 0
     #: A savepoint or checkpoint to begin the next run from; None is the newest checkpoint.
     restore_from: int | str | None = None
+    #: The last `--restore_from` that was done, as given: the same command does it once.
+    restored: str | None = None
     #: Elements to skip: for each step's label, short reprs.
     poison: Mapping[str, Any] = attrs.field(factory=dict)
     #: How it failed, if `state` is FAILED: {"type", "message", "step", "element", "position", "traceback"}.
@@ -264,11 +269,24 @@ class JobFolder:
         )
 
     def write_status(self, status: JobStatus) -> None:
-        """Replaces the status atomically, without syncing: after a crash of the machine it is worth nothing anyway."""
+        """Replaces the status atomically, without syncing: after a crash of the machine it is worth nothing anyway.
+
+        On a full disk the old one is written over in its place, without the steps: that takes no room. OSError if there is
+        none yet.
+        """
         temporary = self._in("status.json.new")
-        with open(temporary, "w", encoding="utf-8") as file:
-            json.dump(attrs.asdict(status), file, default=str)
-        os.replace(temporary, self._in("status.json"))
+        try:
+            with open(temporary, "w", encoding="utf-8") as file:
+                json.dump(attrs.asdict(status), file, default=str)
+            os.replace(temporary, self._in("status.json"))
+        except OSError as error:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+            if not is_disk_full(error):
+                raise
+            with open(self._in("status.json"), "r+", encoding="utf-8") as file:
+                json.dump(attrs.asdict(attrs.evolve(status, steps=())), file, default=str)
+                file.truncate()
 
     def state(self) -> str:
         """The job's state now: what was said last, or KILLED if nobody runs it and it had not ended."""

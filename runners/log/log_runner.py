@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
 
 import attrs
@@ -12,7 +11,6 @@ import attrs
 from hornbeam.error import OptionError
 from hornbeam.graph.model import Graph
 from hornbeam.graph.validate import validate
-from hornbeam.metrics.results import MetricResults
 from hornbeam.options.log_options import LogOptions
 from hornbeam.options.pipeline_options import (
     DirectOptions,
@@ -20,30 +18,23 @@ from hornbeam.options.pipeline_options import (
     PipelineOptions,
     WorkerOptions,
 )
-from hornbeam.runners.engine.explain import Explanation
 from hornbeam.runners.log import job_folder as states
-from hornbeam.runners.log.coordinator import Coordinator, JobSettings
+from hornbeam.runners.log.coordinator import Coordinator
 from hornbeam.runners.log.job_folder import JobFolder, JobRecord
+from hornbeam.runners.log.job_settings import JobSettings
+from hornbeam.runners.log.log_result import LogResult
 from hornbeam.runners.log.moving import Relabelling
 from hornbeam.runners.log.plans import has_test_stream
 from hornbeam.runners.log.prometheus import MetricsServer
 from hornbeam.runners.log.sinks import sinks_of
 from hornbeam.runners.log.update_check import check_update, parse_mapping
 from hornbeam.runners.log.worker_process import server
-from hornbeam.runners.runner import PipelineResult, PipelineRunner, PipelineState
+from hornbeam.runners.runner import PipelineRunner
 from hornbeam.storage.checkpoint import StoreReader
+from hornbeam.storage.checkpoint.inspection import list_store
 from hornbeam.storage.files import Lock
 
 _log = logging.getLogger(__name__)
-
-_STATE_OF = {
-    states.STARTING: PipelineState.STARTING,
-    states.RUNNING: PipelineState.RUNNING,
-    states.RECOVERING: PipelineState.RUNNING,
-    states.PAUSED: PipelineState.PAUSED,
-    states.DRAINING: PipelineState.DRAINING,
-    states.STOPPING: PipelineState.RUNNING,
-}
 
 
 class LogRunner(PipelineRunner):
@@ -75,11 +66,9 @@ class LogRunner(PipelineRunner):
             lock.release()
             return LogResult(None, folder.record().state)
         result = LogResult(coordinator, states.STARTING, metrics)
+        result.start()
         if _ends_by_itself(graph):
-            result.run()
             result.wait_until_finish()
-        else:
-            threading.Thread(target=result.run, name="hornbeam coordinator", daemon=True).start()
         return result
 
     def _coordinator(
@@ -87,8 +76,8 @@ class LogRunner(PipelineRunner):
     ) -> Coordinator | None:
         """What runs the job; None for one that has come to its end."""
         log_options = options.view_as(LogOptions)
-        record = folder.record() if folder.exists() and not log_options.fresh else None
-        if record is not None and record.state in states.FINISHED and log_options.restore_from is None:
+        record = _record(folder, log_options)
+        if record is not None and record.state in states.FINISHED and record.restore_from is None:
             _log.warning(
                 "Job %r has ended (%s); nothing is to be done. Start it over with --fresh.",
                 record.job_name,
@@ -100,17 +89,8 @@ class LogRunner(PipelineRunner):
             folder.remove_state()
             record = JobRecord(job_name=folder.job_name, created_micros=time.time_ns() // 1000, starts=0)
         folder.clear_commands()
-        wanted = log_options.restore_from
         record = attrs.evolve(
-            record,
-            options=settings.options,
-            state=states.RUNNING,
-            starts=record.starts + 1,
-            restore_from=record.restore_from
-            if wanted is None
-            else int(wanted)
-            if wanted.isdigit()
-            else wanted,
+            record, options=settings.options, state=states.RUNNING, starts=record.starts + 1
         )
         relabelling, sinks = Relabelling(), sinks_of(graph)
         if record.starts > 1 and _has_checkpoints(folder):
@@ -126,11 +106,73 @@ class LogRunner(PipelineRunner):
         return coordinator
 
 
+def _record(folder: JobFolder, options: LogOptions) -> JobRecord | None:
+    """What the job is, and where it is to begin; None for one that begins at the very beginning."""
+    if options.fresh and options.restore_from is not None:
+        raise OptionError(
+            "--fresh forgets all checkpoints, so --restore_from has nothing to begin from. Give one of them."
+        )
+    if not folder.exists():
+        if options.restore_from is not None:
+            raise OptionError(
+                f"there is no job {folder.job_name!r} in {folder.log_dir} yet, so no --restore_from={options.restore_from}"
+            )
+        return None
+    if options.fresh:
+        _tell_what_is_forgotten(folder)
+        return None
+    record, wanted = folder.record(), options.restore_from
+    if wanted is None:
+        return record
+    if wanted == record.restored and not options.restore_again:
+        if record.restore_from is None:
+            _log.warning(
+                "Job %r: --restore_from=%s was done at an earlier start, so the job goes on from its newest checkpoint. "
+                "To go back once more, give --restore_again too.",
+                folder.job_name,
+                wanted,
+            )
+        return record
+    which = int(wanted) if wanted.isdigit() else wanted
+    _check_kept(folder, which)
+    return attrs.evolve(record, restore_from=which, restored=wanted)
+
+
+def _check_kept(folder: JobFolder, which: int | str) -> None:
+    """OptionError, with what there is, unless the job has that checkpoint or savepoint."""
+    found = list_store(folder.checkpoints) if _has_store(folder) else []
+    numbers = [int(kept["name"]) for kept in found if kept["kind"] == "checkpoint"]
+    names = [kept["name"] for kept in found if kept["kind"] == "savepoint"]
+    if which not in numbers and which not in names:
+        raise OptionError(
+            f"job {folder.job_name!r} has no {'checkpoint' if isinstance(which, int) else 'savepoint'} {which!r} "
+            f"(--restore_from). Its savepoints: {', '.join(names) or 'none'}; checkpoints: "
+            f"{', '.join(map(str, numbers)) or 'none'}."
+        )
+
+
+def _tell_what_is_forgotten(folder: JobFolder) -> None:
+    """What `--fresh` takes away is said, as it cannot be had back."""
+    found = list_store(folder.checkpoints) if _has_store(folder) else []
+    names = [kept["name"] for kept in found if kept["kind"] == "savepoint"]
+    if found:
+        _log.warning(
+            "Job %r begins anew (--fresh): its %s checkpoints are forgotten%s. What it gave out stays, and comes again. "
+            "Do not leave --fresh in a command that is started again by itself.",
+            folder.job_name,
+            len(found) - len(names),
+            f", and the savepoints {', '.join(names)}" if names else "",
+        )
+
+
+def _has_store(folder: JobFolder) -> bool:
+    """Whether there is a checkpoint store. A job that was killed in its first moments has none."""
+    return os.path.isdir(os.path.join(folder.checkpoints, "manifests"))
+
+
 def _has_checkpoints(folder: JobFolder) -> bool:
-    """Whether there is anything to go on from. A job that was killed in its first moments has no store yet."""
-    return os.path.isdir(os.path.join(folder.checkpoints, "manifests")) and bool(
-        StoreReader(folder.checkpoints).checkpoints()
-    )
+    """Whether there is anything to go on from."""
+    return _has_store(folder) and bool(StoreReader(folder.checkpoints).checkpoints())
 
 
 def _relabelling(old: Graph, new: Graph, options: LogOptions, job_name: str) -> Relabelling:
@@ -174,6 +216,7 @@ def _settings(graph: Graph, options: PipelineOptions) -> JobSettings:
         at_least_once=log_options.at_least_once,
         inject_restarts=log_options.inject_restarts,
         skip_poison_to=log_options.skip_poison_to,
+        run_for_seconds=None if _ends_by_itself(graph) else direct.run_for_secs,
         options=options.get_all_options(display_warnings=False),
     )
 
@@ -200,93 +243,3 @@ def _close(server: MetricsServer | None) -> None:
 def _ends_by_itself(graph: Graph) -> bool:
     """Whether all roots end: then `run` stays until the job has ended."""
     return has_test_stream(graph) or all(pc.is_bounded for pc in graph.pcollections.values())
-
-
-class LogResult(PipelineResult):
-    """A job. What makes it fail is raised by `wait_until_finish`."""
-
-    def __init__(
-        self, coordinator: Coordinator | None, state: str, metrics: MetricsServer | None = None
-    ) -> None:
-        """None for a job that had ended before."""
-        super().__init__(state)
-        self._coordinator = coordinator
-        self._metrics_server = metrics
-        self._error: BaseException | None = None
-        self._ended = threading.Event()
-        if coordinator is None:
-            self._ended.set()
-
-    def run(self) -> None:
-        """Runs the job to its end; what it raises is kept for `wait_until_finish`."""
-        assert self._coordinator is not None
-        try:
-            self._state = self._coordinator.run()
-        except BaseException as error:
-            self._error = error
-            self._state = PipelineState.FAILED
-            if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
-                raise
-        finally:
-            _close(self._metrics_server)
-            self._ended.set()
-
-    @property
-    def state(self) -> str:
-        """One of PipelineState's values."""
-        if self._ended.is_set() or self._coordinator is None:
-            return self._state
-        return _STATE_OF.get(self._coordinator.state, self._coordinator.state)
-
-    def wait_until_finish(self, duration: float | None = None) -> str:
-        """Waits for the end, at most `duration` milliseconds, and gives the state. Raises what made the job fail."""
-        deadline = None if duration is None else time.monotonic() + duration / 1000
-        while not self._ended.is_set():
-            left = threading.TIMEOUT_MAX if deadline is None else deadline - time.monotonic()
-            if left <= 0:
-                return self.state
-            self._ended.wait(min(left, 1.0))
-        if self._error is not None:
-            raise self._error
-        return self.state
-
-    def cancel(self) -> str:
-        """Ends the job at once; what was not committed is not given out."""
-        if self._coordinator is not None and not self._ended.is_set():
-            self._coordinator.request("cancel")
-            self._ended.wait()
-        return self.state
-
-    def drain(self) -> str:
-        """Lets sources give nothing new, gives out all that is kept, and waits for the end."""
-        if self._coordinator is not None and not self._ended.is_set():
-            self._coordinator.request("drain")
-        return self.wait_until_finish()
-
-    def pauses_ms(self) -> list[float]:
-        """How long each worker processed nothing for each of the newest checkpoints, in milliseconds."""
-        return [] if self._coordinator is None else self._coordinator.pauses_ms()
-
-    def cpu_seconds(self) -> list[float]:
-        """The processor's time of each worker of the last attempt, once the job has ended."""
-        return [] if self._coordinator is None else self._coordinator.cpu_seconds()
-
-    def restore_cpu_seconds(self) -> float:
-        """The processor's time that the slowest worker of this attempt needed until it was at work."""
-        return 0.0 if self._coordinator is None else self._coordinator.restore_cpu_seconds()
-
-    def is_processing(self, after_attempt: int) -> bool:
-        """Whether all workers of an attempt after that one are restored and at work."""
-        return self._coordinator is not None and self._coordinator.is_processing(after_attempt)
-
-    def metrics(self) -> MetricResults:
-        """What the steps have counted, as workers last told."""
-        if self._coordinator is None:
-            return MetricResults(lambda: iter(()))
-        return self._coordinator.metrics().results()
-
-    def explain(self, step: str = "") -> Explanation:
-        """How far the time of each step has come and what holds it back, or of one step by its full label."""
-        if self._coordinator is None or self._ended.is_set():
-            return Explanation((), "", self.state)
-        return self._coordinator.explain_from_elsewhere(step)

@@ -48,7 +48,9 @@ class StatusBoard:
 
     @staticmethod
     def _paused(attempt: Attempt | None) -> str:
-        return "" if attempt is None else next((w.paused for w in attempt.workers if w.paused), "")
+        if attempt is None:
+            return ""
+        return attempt.paused or next((worker.paused for worker in attempt.workers if worker.paused), "")
 
     def _steps(self, attempt: Attempt) -> tuple[StepStatus, ...]:
         told = [worker.told.steps for worker in attempt.workers if worker.told is not None]

@@ -270,6 +270,7 @@ def _resume(args: argparse.Namespace) -> int:
     }
     options["fresh"] = False
     options.pop("restore_from", None)
+    options["restore_again"] = True
     options |= {
         name: value for name in ("restore_from", "num_workers") if (value := getattr(args, name)) is not None
     }

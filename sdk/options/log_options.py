@@ -36,7 +36,14 @@ class LogOptions(PipelineOptions):
         parser.add_argument(
             "--restore_from",
             default=None,
-            help="Begin from this checkpoint (a number) or savepoint (a name), not from the newest checkpoint.",
+            help="Begin from this checkpoint (a number) or savepoint (a name), not from the newest checkpoint. Done once:"
+            " the same command goes on from the newest one afterwards.",
+        )
+        parser.add_argument(
+            "--restore_again",
+            default=False,
+            action="store_true",
+            help="Do --restore_from although an earlier start did.",
         )
         parser.add_argument(
             "--map_transforms",

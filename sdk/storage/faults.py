@@ -1,9 +1,10 @@
 """Fault points: named places in the storage code where a test or a kill campaign can make a process fail.
 
 A plan is text, `name:n:action`, several joined by commas: at the n-th time that point `name` is passed (n
-from 1; `*` counts every point), do `action`: `kill` (SIGKILL to this process), `tear` (at a write: half of
-the bytes are written, then kill), or an errno name in lower case (`enospc`, `eio`, `emfile`): the operation
-fails with it. The environment variable HORNBEAM_FAULT arms a process from outside.
+from 1; `*` counts every point; `n+` is that time and all later ones), do `action`: `kill` (SIGKILL to this
+process), `tear` (at a write: half of the bytes are written, then kill), or an errno name in lower case
+(`enospc`, `eio`, `emfile`): the operation fails with it. The environment variable HORNBEAM_FAULT arms a process
+from outside.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ ENVIRONMENT_VARIABLE = "HORNBEAM_FAULT"
 
 @attrs.define
 class FaultRule:
-    """One armed point: fires when it has been passed `at` times."""
+    """One armed point: fires when it has been passed `at` times, and ever after if it `stays`."""
 
     name: str
     at: int
     action: str
+    stays: bool = False
     passed: int = 0
 
 
@@ -42,12 +44,12 @@ class FaultPlan:
         rules = []
         for part in text.split(","):
             fields = part.strip().rsplit(":", 2)
-            if len(fields) != 3 or not fields[1].isdigit():
+            if len(fields) != 3 or not fields[1].removesuffix("+").isdigit():
                 raise ValueError(f"fault rule {part!r} is not name:n:action, such as files.sync:3:kill")
             name, at, action = fields
             if action not in ("kill", "tear") and not hasattr(errno, action.upper()):
                 raise ValueError(f"fault rule {part!r}: {action!r} is not kill, tear or an errno such as eio")
-            rules.append(FaultRule(name, int(at), action))
+            rules.append(FaultRule(name, int(at.removesuffix("+")), action, at.endswith("+")))
         return cls(rules)
 
     def passed(self, name: str) -> str | None:
@@ -57,7 +59,7 @@ class FaultPlan:
             for rule in self._rules:
                 if rule.name in (name, "*"):
                     rule.passed += 1
-                    if rule.passed == rule.at:
+                    if rule.passed == rule.at or (rule.stays and rule.passed > rule.at):
                         fired = rule.action
             return fired
 

@@ -6,13 +6,13 @@ import json
 import os
 import shutil
 import signal
-import time
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 from log_runner import campaign_jobs
+from log_runner.running import Job, await_
 from log_runner.staged_files import committed
 
 import hornbeam as beam
@@ -22,39 +22,6 @@ from hornbeam.runners.log.job_folder import JobFolder, jobs_in
 from hornbeam.storage import files
 from hornbeam.storage.checkpoint import StoreReader
 from hornbeam.storage.log import Consumer, Log
-
-
-class Job:
-    """A campaign job in this process; its workers are processes of their own."""
-
-    def __init__(self, name: str, path: Path, size: int = 150, pause: float = 0.002) -> None:
-        self.name, self.path, self.size, self.pause = name, str(path), size, pause
-        self.folder = JobFolder(self.path, name)
-
-    def start(self, *flags: str) -> Any:
-        options = [
-            "--runner=LogRunner", f"--job_name={self.name}", f"--log_dir={self.path}", "--no_progress",
-            "--checkpoint_interval_ms=40", *flags,
-        ]  # fmt: skip
-        pipeline = beam.Pipeline(options=PipelineOptions(options))
-        campaign_jobs.build(self.name, pipeline, self.path, self.size, self.pause)
-        return pipeline.run()
-
-    def finish(self, *flags: str) -> None:
-        """Runs it to its end, and checks all that it ever committed."""
-        assert self.start(*flags).wait_until_finish(60_000) == "DONE"
-        campaign_jobs.check(self.name, self.path, self.size)
-
-    def await_progress(self, rows: int = 1) -> None:
-        """Waits until so many rows are committed."""
-        _await(lambda: sum(1 for _ in committed(os.path.join(self.path, "seen"))) >= rows)
-
-
-def _await(condition: Any, seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it does not come to that"
-        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -141,7 +108,7 @@ def test_explain_says_what_holds_time_back(job: Job) -> None:
 def test_a_worker_that_hangs_is_replaced(job: Job) -> None:
     result = job.start("--num_workers=2", "--worker_timeout_ms=1500")
     job.await_progress(50)
-    _await(lambda: job.folder.status().workers)
+    await_(lambda: job.folder.status().workers)
     os.kill(job.folder.status().workers[1], signal.SIGSTOP)
     assert result.wait_until_finish(60_000) == "DONE"
     campaign_jobs.check(job.name, job.path, job.size)
@@ -152,7 +119,7 @@ def test_a_worker_that_hangs_is_replaced(job: Job) -> None:
 def test_a_worker_that_is_killed_is_replaced(job: Job) -> None:
     result = job.start("--num_workers=2")
     job.await_progress(50)
-    _await(lambda: job.folder.status().workers)
+    await_(lambda: job.folder.status().workers)
     os.kill(job.folder.status().workers[0], signal.SIGKILL)
     assert result.wait_until_finish(60_000) == "DONE"
     campaign_jobs.check(job.name, job.path, job.size)
@@ -262,7 +229,7 @@ def test_metrics_count_what_counted(tmp_path: Path) -> None:
 
     result = job.start("--num_workers=2")
     job.await_progress(50)
-    _await(lambda: job.folder.status().workers)
+    await_(lambda: job.folder.status().workers)
     os.kill(job.folder.status().workers[0], signal.SIGKILL)
     result.wait_until_finish(60_000)
     elements = defaultdict(int)

@@ -1,0 +1,106 @@
+"""What a start begins from: `--restore_from` is done once, `--fresh` each time; `--run_for_secs` ends a run."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from log_runner.running import Job
+from log_runner.staged_files import committed
+
+from hornbeam.cli.main import main
+from hornbeam.error import OptionError
+from hornbeam.storage.checkpoint import StoreReader
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Job:
+    """A job that was stopped with the savepoint `half`."""
+    job = Job("stateful", tmp_path, size=100)
+    result = job.start("--num_workers=1")
+    job.await_progress(60)
+    job.folder.ask("stop", name="half")
+    assert result.wait_until_finish(30_000) == "STOPPED"
+    return job
+
+
+def _seen(job: Job) -> Counter[Any]:
+    return Counter((key, value) for key, (value, _) in committed(os.path.join(job.path, "seen")))
+
+
+def test_the_same_command_goes_back_to_a_savepoint_once(saved: Job, caplog: pytest.LogCaptureFixture) -> None:
+    """As a supervisor starts it again and again."""
+    saved.finish("--num_workers=1")
+    assert set(_seen(saved).values()) == {1}
+    command = ("--num_workers=1", "--restore_from=half")
+    result = saved.start(*command)  # although it is DONE: the savepoint is before the end
+    saved.await_progress(310)
+    assert saved.folder.ask("checkpoint")["checkpoint"]
+    result.cancel()
+    counts = _seen(saved)
+    assert 2 in counts.values()
+    assert "was done" not in caplog.text
+    assert saved.start(*command).wait_until_finish(60_000) == "DONE"
+    assert (
+        "--restore_from=half was done at an earlier start, so the job goes on from its newest" in caplog.text
+    )
+    counts = _seen(saved)
+    before = sum(1 for count in counts.values() if count == 1)
+    assert before >= 60 and set(counts.values()) == {1, 2}  # nothing a third time
+    caplog.clear()
+    assert saved.start(*command).wait_until_finish(60_000) == "DONE"
+    assert "has ended (DONE); nothing is to be done" in caplog.text
+    assert _seen(saved) == counts
+    assert saved.start(*command, "--restore_again").wait_until_finish(60_000) == "DONE"
+    assert Counter(_seen(saved).values()) == {1: before, 3: 300 - before}
+
+
+def test_a_restore_that_came_to_no_checkpoint_is_done_again(saved: Job) -> None:
+    saved.finish("--num_workers=1")
+    result = saved.start("--num_workers=1", "--restore_from=half", "--checkpoint_interval_ms=3600000")
+    result.cancel()
+    assert saved.folder.record().restore_from == "half"
+    assert saved.start("--num_workers=1", "--restore_from=half").wait_until_finish(60_000) == "DONE"
+    assert set(_seen(saved).values()) == {1, 2}
+
+
+def test_a_checkpoint_that_is_not_there_is_refused_before_anything_is_touched(saved: Job) -> None:
+    before = saved.folder.record()
+    (newest,) = (m.checkpoint for m in StoreReader(saved.folder.checkpoints).checkpoints()[-1:])
+    for wrong, what in (("whole", "savepoint 'whole'"), ("99999", "checkpoint 99999")):
+        with pytest.raises(
+            OptionError, match=rf"has no {what} .* savepoints: half; checkpoints: .*{newest}\."
+        ):
+            saved.start("--num_workers=1", f"--restore_from={wrong}")
+    assert main(["job", "resume", saved.path, "stateful", "--from", "whole"]) == 1
+    assert saved.folder.record() == before
+    with pytest.raises(OptionError, match="Give one of them"):
+        saved.start("--fresh", "--restore_from=half")
+    saved.finish("--num_workers=1")
+
+
+def test_there_is_nothing_to_restore_in_a_job_that_is_not_there(tmp_path: Path) -> None:
+    job = Job("stateful", tmp_path)
+    with pytest.raises(OptionError, match=r"there is no job 'stateful' in .* yet"):
+        job.start("--restore_from=half")
+    assert not job.folder.exists()
+
+
+def test_fresh_says_what_it_forgets(saved: Job, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        saved.start("--num_workers=1", "--fresh").cancel()
+    assert "begins anew (--fresh): its 3 checkpoints are forgotten, and the savepoints half." in caplog.text
+    assert not StoreReader(saved.folder.checkpoints).savepoints()
+
+
+def test_run_for_secs_drains(tmp_path: Path) -> None:
+    job = Job("windowed", tmp_path, size=100_000)
+    assert job.start("--num_workers=2", "--run_for_secs=0.3").wait_until_finish(60_000) == "DRAINED"
+    seen = list(committed(os.path.join(job.path, "seen")))
+    given = Counter(tag for _, values in committed(os.path.join(job.path, "result")) for _, tag in values)
+    assert given and given == Counter(tag for _, (_, tag) in seen)
+    assert job.start("--run_for_secs=0.3").wait_until_finish(0) == "DRAINED"
