@@ -42,6 +42,8 @@ class FileBasedSource(BoundedSource):
     no text, and OSError where validation fails.
     """
 
+    #: Positions are bytes.
+    backlog_unit = "bytes"
     MIN_NUMBER_OF_FILES_TO_STAT = 100
     MIN_FRACTION_OF_FILES_TO_STAT = 0.01
 
@@ -165,6 +167,8 @@ class FileBasedSource(BoundedSource):
 @attrs.frozen(eq=False)
 class SingleFileSource(BoundedSource):
     """The records of one file, or of the part of it from `start` to `stop`."""
+
+    backlog_unit = "bytes"
 
     owner: FileBasedSource
     path: str

@@ -185,6 +185,9 @@ class MatchContinuously(PTransform[PBegin, PCollection[MatchedFile]]):
 class _MatchAgain(DoFn, RestrictionProvider):
     """The files of a pattern, at each look. The restriction is what was seen, and which look is next."""
 
+    #: Looks are no backlog.
+    backlog_unit = ""
+
     def __init__(
         self, start_micros: int, stop_micros: int, interval_micros: int, kind: str, empty_match_treatment: str
     ) -> None:

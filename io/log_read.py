@@ -135,8 +135,8 @@ class WatchPartitions(_OpensLog, RestrictionProvider, WatermarkEstimatorProvider
         return OffsetRestrictionTracker(restriction)
 
     def restriction_size(self, element: Any, restriction: OffsetRange) -> float:
-        """Looking for partitions is next to no work."""
-        return 1.0
+        """How many partitions there are to give now."""
+        return max(0.0, self.log.topic(self.spec.topic).partition_count - restriction.start)
 
     def initial_estimator_state(self, element: Any, restriction: Any) -> Any:
         """Nothing to know."""

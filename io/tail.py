@@ -15,7 +15,7 @@ import attrs
 
 from hornbeam.coders.coders import Coder, StrUtf8Coder
 from hornbeam.io.step_tracker import StepTracker, over
-from hornbeam.io.tailed_files import LineTooLongError, Tail, TailedFile, look, read_lines
+from hornbeam.io.tailed_files import LineTooLongError, Tail, TailedFile, look, read_lines, unread_bytes
 from hornbeam.io.text_source import InvalidTextError, check_delimiter
 from hornbeam.io.watermark_estimators import ManualWatermarkEstimator
 from hornbeam.options.value_provider import ValueProvider
@@ -155,6 +155,8 @@ class LineReader:
 class _TailLines(DoFn, RestrictionProvider):
     """The lines of the files of a pattern. The restriction is how far each has been read."""
 
+    backlog_unit = "bytes"
+
     def __init__(
         self,
         interval_micros: int,
@@ -185,8 +187,8 @@ class _TailLines(DoFn, RestrictionProvider):
         return StepTracker(restriction)
 
     def restriction_size(self, element: Any, restriction: Tail) -> float:
-        """1: a look."""
-        return 1.0
+        """How many bytes of the files that are known are still to be read. Files elsewhere are not looked up for that."""
+        return float(sum(map(unread_bytes, restriction.files.values())))
 
     @DoFn.unbounded_per_element()
     def process(

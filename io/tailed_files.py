@@ -104,6 +104,14 @@ def look(
     return tail, unread
 
 
+def unread_bytes(file: TailedFile) -> int:
+    """How much of a local file is there and not read."""
+    try:
+        return max(0, os.stat(file.path).st_size - file.offset) if _is_local(file.path) else 0
+    except OSError:
+        return 0  # gone, or by another name now: the next look says
+
+
 def _present(matched: Iterable[FileMetadata], tail: Tail) -> dict[str, tuple[str, int]]:
     """Path and size of every file, by what it is known by: those that match, and known ones under another name."""
     present: dict[str, tuple[str, int]] = {}

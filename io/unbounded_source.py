@@ -44,6 +44,9 @@ class UnboundedReader:
     A reader that has come to the end for ever says so by a watermark of MAX_TIMESTAMP.
     """
 
+    #: What `get_split_backlog_bytes` gives when that cannot be told.
+    BACKLOG_UNKNOWN = -1
+
     def start(self) -> bool:
         """Go to the first record; False when there is none yet."""
         raise NotImplementedError(f"{type(self).__name__} does not define start()")
@@ -67,6 +70,10 @@ class UnboundedReader:
     def get_checkpoint_mark(self) -> CheckpointMark | None:
         """Where to go on: behind the current record. None if the reader has no position that would be of use."""
         raise NotImplementedError(f"{type(self).__name__} does not define get_checkpoint_mark()")
+
+    def get_split_backlog_bytes(self) -> int:
+        """About how many bytes are there to be read behind the current record, for people; BACKLOG_UNKNOWN by default."""
+        return self.BACKLOG_UNKNOWN
 
     def close(self) -> None:
         """Let go of what the reader holds. Does nothing by default."""

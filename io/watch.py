@@ -252,6 +252,9 @@ def _returned(fn: Any) -> Any:
 class WatchDoFn(DoFn, RestrictionProvider):
     """Polls for an element, gives what is new, and waits for the next poll."""
 
+    #: Looks are no backlog.
+    backlog_unit = ""
+
     def __init__(
         self,
         poll_fn: Callable[[Any], PollResult[Any]],

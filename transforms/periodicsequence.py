@@ -46,6 +46,8 @@ class RebaseMode(enum.Enum):
 class ImpulseSeqGenRestrictionProvider(RestrictionProvider):
     """The numbers of the elements of a sequence. Draining ends it at once."""
 
+    backlog_unit = "bytes"
+
     def initial_restriction(self, element: Request) -> OffsetRange:
         """[0, how many elements there are from the start to the end)."""
         start, end, interval = (micros_of(part) for part in element)

@@ -65,6 +65,14 @@ def columns_of(entries: Iterable[tuple[Any, Any]]) -> list[ChangedColumns]:
     return [ChangedColumns(keys, rest, contents) for rest, (keys, contents) in found.items()]
 
 
+@attrs.frozen
+class Backlog:
+    """What a source could give now and has not: None where it cannot tell."""
+
+    elements: int | None = None
+    bytes: int | None = None
+
+
 class Head(Operator):
     """What may begin a stage. Subclasses emit through `self.emit`; the driver has opened a bundle when it calls them."""
 
@@ -152,6 +160,10 @@ class SourceHead(Head):
 
     def drain(self) -> None:
         """No new work: bounded restrictions are finished, unbounded ones end (RestrictionProvider.truncate)."""
+
+    def backlog(self) -> Backlog:
+        """What is there to be read behind where it is. May look at files and call user code; never raises."""
+        return Backlog()
 
     def can_block(self) -> bool:
         """Whether `is_ready` may become true by itself before `next_wakeup` (another thread or process feeds it)."""

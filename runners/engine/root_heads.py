@@ -20,9 +20,17 @@ from hornbeam.error import NotSupportedError
 from hornbeam.graph import urns
 from hornbeam.graph.model import Transform
 from hornbeam.metrics.execution import MetricsContainer, set_current
+from hornbeam.runners.engine.backlog import backlog_of, unit_of
 from hornbeam.runners.engine.bundle import CHUNK, Bundle
 from hornbeam.runners.engine.failures import note_failure
-from hornbeam.runners.engine.head import BEGINNING_OF_TIME, DELETED, END_OF_TIME, Hold, SourceHead
+from hornbeam.runners.engine.head import (
+    BEGINNING_OF_TIME,
+    DELETED,
+    END_OF_TIME,
+    Backlog,
+    Hold,
+    SourceHead,
+)
 from hornbeam.runners.engine.operator import Receiver
 from hornbeam.runners.engine.outputs import Outputs
 from hornbeam.runners.engine.pacing import Pace
@@ -120,6 +128,16 @@ class Split:
         records = list(islice(self._records, count))
         self.given += len(records)
         return records
+
+    def left(self) -> float | None:
+        """How much of the range is left, where positions are numbers and known."""
+        at = self.start
+        if self._tracker is not None:
+            at = getattr(self._tracker, "last_split_point", None)
+            at = self.start if at is None else at
+        if isinstance(at, int | float) and isinstance(self.stop, int | float):
+            return max(0.0, self.stop - at)
+        return None
 
     def position(self, by_record: bool) -> tuple[Any, Any, int]:
         """What is left: the range's start and stop, and how many of its first records have been given."""
@@ -220,6 +238,15 @@ class ReadHead(SourceHead):
 
     def entries(self) -> int:
         return len(self._splits)
+
+    def backlog(self) -> Backlog:
+        """From where each split is read to its end, where positions are numbers."""
+        if not self._has_begun:
+            return Backlog()
+        splits = self._splits.values()
+        return backlog_of(
+            unit_of(next((s.source for s in splits), self._source)), (split.left() for split in splits)
+        )
 
     def track_changes(self) -> None:
         self._is_tracking = True

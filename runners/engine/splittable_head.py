@@ -24,10 +24,11 @@ from typing import Any
 
 from hornbeam.metrics.execution import MetricsContainer, set_current
 from hornbeam.pvalue import TaggedOutput
+from hornbeam.runners.engine.backlog import backlog_of, unit_of
 from hornbeam.runners.engine.bundle import Bundle
 from hornbeam.runners.engine.clock import NEVER
 from hornbeam.runners.engine.failures import note_failure, note_position, short_repr
-from hornbeam.runners.engine.head import DELETED, Hold, SourceHead
+from hornbeam.runners.engine.head import DELETED, Backlog, Hold, SourceHead
 from hornbeam.runners.engine.operator import Receiver
 from hornbeam.runners.engine.pacing import TURN_SECONDS, Pace
 from hornbeam.runners.engine.side_inputs import SideInputReader
@@ -45,6 +46,8 @@ _BACK_OFF_MICROS_MIN = 1_000
 _BACK_OFF_MICROS_MAX = 256_000
 
 _HOLDS_SHOWN = 5
+#: Works whose size is asked for.
+_SIZED_MAX = 1000
 
 Name = tuple[None, str, int]
 
@@ -317,6 +320,17 @@ class SplittableHead(SplittableCalls, SourceHead):
 
     def entries(self) -> int:
         return len(self._works)
+
+    def backlog(self) -> Backlog:
+        """What `restriction_size` says of all that is left. Of many works the first ones stand for the rest."""
+        unit = unit_of(self.signature.dofn)
+        if not unit:
+            return Backlog()
+        works = list(islice(self._works.values(), _SIZED_MAX))
+        size = self._provider.restriction_size
+        share = len(self._works) / len(works) if works else 1.0
+        sizes = (share * size(work.element, work.restriction) for work in works)
+        return backlog_of(unit, sizes)
 
     # Snapshots
 

@@ -23,10 +23,11 @@ import cloudpickle
 from hornbeam.graph.model import Transform
 from hornbeam.metrics.execution import MetricsContainer, set_current
 from hornbeam.options.pipeline_options import PipelineOptions
+from hornbeam.runners.engine.backlog import BYTES, backlog_of
 from hornbeam.runners.engine.bundle import MIN_MICROS, Bundle
 from hornbeam.runners.engine.clock import NEVER
 from hornbeam.runners.engine.failures import note_failure, short_repr
-from hornbeam.runners.engine.head import BEGINNING_OF_TIME, DELETED, Hold, SourceHead
+from hornbeam.runners.engine.head import BEGINNING_OF_TIME, DELETED, Backlog, Hold, SourceHead
 from hornbeam.runners.engine.operator import Receiver
 from hornbeam.runners.engine.outputs import micros_column, shared_or_column
 from hornbeam.runners.engine.pacing import TURN_SECONDS, Pace
@@ -321,6 +322,13 @@ class UnboundedReadHead(SourceHead):
 
     def entries(self) -> int:
         return len(self._readings)
+
+    def backlog(self) -> Backlog:
+        """What the readers say (`get_split_backlog_bytes`)."""
+        readers = [reading.reader for reading in self._readings.values()]
+        if not self._has_begun or None in readers:
+            return Backlog()
+        return backlog_of(BYTES, (reader.get_split_backlog_bytes() for reader in readers))
 
     # Snapshots
 

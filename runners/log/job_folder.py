@@ -113,10 +113,12 @@ class StepStatus:
     entries: int = 0
     #: Elements (once a window) that came when the window had expired or its trigger had finished, since the job began.
     dropped: int = 0
-    #: Bytes that wait in front of the step in exchanges.
-    backlog_bytes: int = 0
+    #: What waits in front of the step: on its way from other workers, or still to be read by a source; None if unknown.
+    backlog_elements: int | None = None
+    backlog_bytes: int | None = None
     #: Processing time less output watermark, in milliseconds, where that says something.
     lag_ms: int | None = None
+    #: Keys that take far more than their part of the elements lately: their short repr and their share of all.
     hot_keys: tuple[tuple[str, float], ...] = ()
 
 

@@ -10,6 +10,7 @@ import attrs
 from hornbeam.graph.model import Graph
 from hornbeam.metrics.execution import MetricsSnapshot
 from hornbeam.runners.engine.explain import StepExplanation
+from hornbeam.runners.engine.hot_keys import KeySample
 from hornbeam.runners.log.job_folder import StepStatus
 from hornbeam.runners.log.poison import Poison
 from hornbeam.runners.processes.environment import Environment
@@ -134,6 +135,8 @@ class Told:
     turns: int
     steps: tuple[StepStatus, ...]
     metrics: MetricsSnapshot
+    #: Of the keys that come to a step, by its label.
+    keys: Mapping[str, KeySample] = attrs.field(factory=dict)
 
 
 @attrs.frozen

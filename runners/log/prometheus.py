@@ -76,7 +76,25 @@ def _families(status: JobStatus) -> Iterator[Family]:
         _watermark,
     )
     yield by_step("lag_seconds", "gauge", "The clock less the watermark.", _lag)
-    yield by_step("backlog_bytes", "gauge", "What waits in front of the step.", lambda s: s.backlog_bytes)
+    yield by_step(
+        "backlog_elements",
+        "gauge",
+        "Elements that wait in front of the step, or that a source has not read yet.",
+        lambda s: s.backlog_elements,
+    )
+    yield by_step(
+        "backlog_bytes", "gauge", "Bytes that a source has not read yet.", lambda s: s.backlog_bytes
+    )
+    yield Family(
+        "hornbeam_step_hot_key_share",
+        "gauge",
+        "The share of the step's elements that a key takes which takes far too many.",
+        tuple(
+            ({**job, "step": step.label, "key": key}, share)
+            for step in status.steps
+            for key, share in step.hot_keys
+        ),
+    )
     yield by_step(
         "dropped_total", "counter", "Elements dropped: late, or after their trigger.", lambda s: s.dropped
     )

@@ -53,10 +53,10 @@ class StatusBoard:
         return attempt.paused or next((worker.paused for worker in attempt.workers if worker.paused), "")
 
     def _steps(self, attempt: Attempt) -> tuple[StepStatus, ...]:
-        told = [worker.told.steps for worker in attempt.workers if worker.told is not None]
+        told = [worker.told for worker in attempt.workers if worker.told is not None]
         if not told or len(told) < len(attempt.workers):
             return ()
-        steps = joined(told, {}, time.time_ns() // 1000)
+        steps = joined([each.steps for each in told], [each.keys for each in told], time.time_ns() // 1000)
         return tuple(attrs.evolve(step, elements_per_s=self._rate(step)) for step in steps)
 
     def _rate(self, step: StepStatus) -> float:

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from hornbeam.graph import urns
 from hornbeam.graph.model import Transform
 from hornbeam.metrics.execution import MetricsContainer, MetricsRegistry
+from hornbeam.runners.engine.bundle import Bundle
 from hornbeam.runners.engine.clock import NEVER, Clock, ManualClock
 from hornbeam.runners.engine.head import BEGINNING_OF_TIME, END_OF_TIME, SourceHead
+from hornbeam.runners.engine.hot_keys import SampledKeys, has_own_keys
 from hornbeam.runners.engine.operator import Receiver
 from hornbeam.runners.engine.spill import TemporarySpace
 from hornbeam.runners.engine.stream_build import StreamBuilder, StreamSurroundings
@@ -28,7 +30,6 @@ class Input:
         self.at = at
         self.receive: Receiver | None = None
         self.marks = [BEGINNING_OF_TIME if self.is_remote else END_OF_TIME] * workers
-        self.rows_from_others = 0
 
     @property
     def is_remote(self) -> bool:
@@ -79,6 +80,12 @@ class Task:
         for input_ in self.inputs:
             self._inputs_from[input_.edge.source].append(input_)
         self._sent: dict[int, int] = {}
+        #: The keys that come to steps that group by keys of the author's.
+        self.sampled_keys = {
+            edge.stage: SampledKeys()
+            for edge in self.edges
+            if edge.kind == KEYED and not has_own_keys(plan.graph, plan.steps[edge.step].label)
+        }
         self.sources = [stage for stage in self.stages.values() if isinstance(stage.head, SourceHead)]
 
     def make_builder(self, plan: Plan, around: StreamSurroundings) -> StreamBuilder:
@@ -124,7 +131,16 @@ class Task:
         target = self.stages[edge.stage]
         if edge.tag in target.views:
             return target.side_receiver(edge.tag)
-        return target.receiver(list(self.plan.steps[edge.step].main_inputs()).index(edge.tag))
+        receive = target.receiver(list(self.plan.steps[edge.step].main_inputs()).index(edge.tag))
+        sampled = self.sampled_keys.get(edge.stage)
+        if sampled is None:
+            return receive
+
+        def look(bundle: Bundle) -> None:
+            sampled.look(bundle.values)
+            receive(bundle)
+
+        return look
 
     def _engine_edge(self, edge: ExchangeEdge) -> Edge:
         target = self.stages[edge.stage]
@@ -161,7 +177,6 @@ class Task:
             return
         if input_.receive is None:
             input_.receive = self._local_receiver(input_.edge)
-        input_.rows_from_others += len(message.bundle.values)  # type: ignore[union-attr]
         input_.receive(message.bundle)  # type: ignore[union-attr]
 
     def advance(self, now: int) -> None:

@@ -27,7 +27,7 @@ from hornbeam.runners.engine.clock import NEVER, Clock, ManualClock, WallClock
 from hornbeam.runners.engine.explain import explain_stages
 from hornbeam.runners.engine.spill import TemporarySpace
 from hornbeam.runners.engine.stream_stage import StreamStage
-from hornbeam.runners.log.exchange import Exchange, dumps
+from hornbeam.runners.log.exchange import Exchange, Rows, dumps
 from hornbeam.runners.log.failure_signatures import signature_of
 from hornbeam.runners.log.messages import (
     Alive,
@@ -51,6 +51,7 @@ from hornbeam.runners.log.messages import (
 )
 from hornbeam.runners.log.plans import has_test_stream, plan_for
 from hornbeam.runners.log.restoring import begin_task, restore_task
+from hornbeam.runners.log.rows_under_way import RowsUnderWay
 from hornbeam.runners.log.sinks import Sinks
 from hornbeam.runners.log.snapshots import (
     Cut,
@@ -61,7 +62,7 @@ from hornbeam.runners.log.snapshots import (
     entries_of,
     write_entries,
 )
-from hornbeam.runners.log.step_status import step_statuses
+from hornbeam.runners.log.step_status import StepReports
 from hornbeam.runners.log.task import Task
 from hornbeam.runners.processes.channel import MessageChannel
 from hornbeam.runners.processes.remote_errors import carried
@@ -181,6 +182,8 @@ class Worker:
             self._tell_paused,
             begin.restore_from is not None,
         )
+        self._rows = RowsUnderWay(begin.exchange, begin.worker, begin.workers, len(self._task.edges))
+        self._reports = StepReports(self._task, self._rows)
 
     def _run(self, set_up: list[StreamStage], began: float) -> None:
         begin, task = self._begin, self._task
@@ -201,7 +204,7 @@ class Worker:
         self._advance()
         for sender, records in under_way.items():
             for data in records:
-                self._deliver(data, sender)
+                self._deliver(data, sender, was_sent=False)  # by the attempt before
                 self._advance()
         while not self._is_ending:
             self._turn()
@@ -261,8 +264,10 @@ class Worker:
                     self._deliver(record.data, sender)
         return took
 
-    def _deliver(self, data: bytes, sender: int) -> None:
+    def _deliver(self, data: bytes, sender: int, was_sent: bool = True) -> None:
         for message in pickle.loads(data):
+            if was_sent and type(message) is Rows:
+                self._rows.took(message.edge, len(message.bundle.values))
             self._task.deliver(message, sender)
 
     def _work(self) -> bool:
@@ -284,6 +289,7 @@ class Worker:
     def _flush(self) -> None:
         for other, outbox in self._task.outboxes.items():
             if outbox.messages:
+                self._rows.sent(other, outbox.messages)
                 self._append(other, dumps(outbox.take()))
 
     def _append(self, other: int, data: bytes, marker: bytes | None = None) -> None:
@@ -431,7 +437,8 @@ class Worker:
         now = time.monotonic()
         if now >= self._next_status:
             self._next_status = now + _STATUS_SECONDS
-            self.send(Told(self._turns, step_statuses(self._task), self._registry.snapshot()))
+            reports = self._reports
+            self.send(Told(self._turns, reports.steps(), self._registry.snapshot(), reports.keys()))
 
     def _control(self) -> None:
         """The control thread."""

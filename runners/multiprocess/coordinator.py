@@ -20,6 +20,7 @@ from multiprocess.connection import wait
 from hornbeam.error import RunnerError
 from hornbeam.metrics.execution import MetricsRegistry
 from hornbeam.runners.engine.failures import add_advice
+from hornbeam.runners.engine.hot_keys import has_own_keys
 from hornbeam.runners.multiprocess import hot_keys
 from hornbeam.runners.multiprocess.careful import last_note, note_path
 from hornbeam.runners.multiprocess.forwarding import emit_record, print_text
@@ -323,13 +324,14 @@ class Coordinator:
         assert isinstance(task.work, Group)
         total = self.book.stages[task.stage].pairs[task.work.step]
         share = share_of_task * task.work.weight / total
-        if share >= hot_keys.SHARE_MIN:
+        label = self.book.plan.steps[task.work.step].label
+        if share >= hot_keys.SHARE_MIN and not has_own_keys(self.book.plan.graph, label):
             _log.warning(
                 "Hot key: %.0f%% of the %s pairs at step %r have the key %s, and one worker has to take them all. "
                 "Combine with with_hot_key_fanout (or with_fanout), or make the key finer.",
                 100 * share,
                 f"{total:,}",
-                self.book.plan.steps[task.work.step].label,
+                label,
                 key,
             )
 

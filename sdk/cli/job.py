@@ -211,11 +211,17 @@ def _step_row(step: StepStatus, lives: bool) -> list[str]:
         f"{step.elements_per_s:,.0f}" if lives else "-",
         _watermark(step.output_watermark),
         "-" if step.lag_ms is None or not lives or _is_end(step.output_watermark) else _duration(step.lag_ms),
-        size_text(step.backlog_bytes),
+        _backlog(step),
         f"{step.entries:,}",
         f"{step.dropped:,}",
         ", ".join(f"{key} {share:.0%}" for key, share in step.hot_keys) or "-",
     ]
+
+
+def _backlog(step: StepStatus) -> str:
+    elements, size = step.backlog_elements, step.backlog_bytes
+    shown = [] if elements is None or (size is not None and not elements) else [f"{elements:,}"]
+    return ", ".join(shown if size is None else [*shown, size_text(size)]) or "-"
 
 
 # Telling

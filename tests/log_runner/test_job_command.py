@@ -30,10 +30,18 @@ STEPS = (
         elements_per_s=1000.4,
         output_watermark=1_700_000_000 * SECOND,
         lag_ms=1250,
+        backlog_elements=1200,
         backlog_bytes=2_500_000,
         entries=2,
     ),
-    StepStatus(label="Count", elements=9, output_watermark=None, dropped=1200, hot_keys=(("'a'", 0.5),)),
+    StepStatus(
+        label="Count",
+        elements=9,
+        backlog_elements=0,
+        output_watermark=None,
+        dropped=1200,
+        hot_keys=(("'a'", 0.5),),
+    ),
     StepStatus(label="Write", output_watermark="end", lag_ms=7_200_000),
 )
 CHECKPOINT = CheckpointStatus(
@@ -124,10 +132,10 @@ def test_the_status_of_a_running_job(tmp_path: Path, capsys: pytest.CaptureFixtu
         ": 12 ms, pause 1 ms, 2.0 kB of 3.0 MB"
     )
     assert lines[7:] == [
-        "STEP    ELEMENTS  PER S  WATERMARK                    LAG  BACKLOG  KEPT  DROPPED  HOT KEYS",
-        "Read   1,234,567  1,000  2023-11-14 22:13:20.000  1250 ms   2.5 MB     2        0  -",
-        "Count          9      0  none yet                       -      0 B     0    1,200  'a' 50%",
-        "Write          0      0  end                            -      0 B     0        0  -",
+        "STEP    ELEMENTS  PER S  WATERMARK                    LAG        BACKLOG  KEPT  DROPPED  HOT KEYS",
+        "Read   1,234,567  1,000  2023-11-14 22:13:20.000  1250 ms  1,200, 2.5 MB     2        0  -",
+        "Count          9      0  none yet                       -              0     0    1,200  'a' 50%",
+        "Write          0      0  end                            -              -     0        0  -",
     ]
     fields = json.loads(capsys.readouterr().out)
     assert (fields["state"], fields["steps"][0]["elements"], fields["newest_checkpoint"]) == (

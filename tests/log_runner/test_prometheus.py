@@ -39,8 +39,9 @@ STATUS = JobStatus(
             lag_ms=1500,
             backlog_bytes=7,
             dropped=3,
+            hot_keys=(("'k'", 0.25),),
         ),
-        StepStatus(label='a "b"\\c\nd', output_watermark="end", entries=4),
+        StepStatus(label='a "b"\\c\nd', output_watermark="end", entries=4, backlog_elements=5),
         StepStatus(label="None yet"),
     ),
 )
@@ -70,9 +71,9 @@ def test_a_status_as_text() -> None:
         hornbeam_step_watermark_seconds{job_name="daily",step="Read"} 1.5
         hornbeam_step_watermark_seconds{job_name="daily",step="a \"b\"\\c\nd"} +Inf
         hornbeam_step_lag_seconds{job_name="daily",step="Read"} 1.5
+        hornbeam_step_backlog_elements{job_name="daily",step="a \"b\"\\c\nd"} 5
         hornbeam_step_backlog_bytes{job_name="daily",step="Read"} 7
-        hornbeam_step_backlog_bytes{job_name="daily",step="a \"b\"\\c\nd"} 0
-        hornbeam_step_backlog_bytes{job_name="daily",step="None yet"} 0
+        hornbeam_step_hot_key_share{job_name="daily",step="Read",key="'k'"} 0.25
         hornbeam_step_dropped_total{job_name="daily",step="Read"} 3
         hornbeam_step_dropped_total{job_name="daily",step="a \"b\"\\c\nd"} 0
         hornbeam_step_dropped_total{job_name="daily",step="None yet"} 0

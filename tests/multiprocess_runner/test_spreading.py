@@ -103,6 +103,14 @@ def test_no_key_is_called_hot_where_none_is(flags, caplog):
     assert not [record for record in caplog.records if "Hot key" in record.getMessage()]
 
 
+def test_a_sink_with_one_shard_has_no_hot_key(flags, caplog, tmp_path):
+    caplog.set_level(logging.WARNING)
+    with beam.Pipeline(options=flags()) as p:
+        lines = p | beam.io.Read(CountingSource(200_000)) | beam.Map(str)
+        lines | beam.io.WriteToText(str(tmp_path / "out"), num_shards=1)
+    assert not [record for record in caplog.records if "Hot key" in record.getMessage()]
+
+
 def test_hot_key_fanout_gives_the_same_sums(flags, tmp_path):
     with beam.Pipeline(options=flags()) as p:
         pairs = p | beam.io.Read(CountingSource(50_000)) | beam.Map(lambda i: (min(i % 10, 1), i))
