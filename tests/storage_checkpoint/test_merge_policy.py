@@ -12,8 +12,9 @@ from storage_sim.simdisk import SimDisk
 from storage_sim.simfiles import SimFiles
 
 from hornbeam.storage.checkpoint import CheckpointStore, StoreOptions, encode_key
-from hornbeam.storage.checkpoint.compaction import count_runs
+from hornbeam.storage.checkpoint.compaction import choose_files, count_runs, replace_files
 from hornbeam.storage.checkpoint.merger import MergeStoppedError
+from hornbeam.storage.checkpoint.state_file import StateFile
 from hornbeam.storage.errors import DiskFullError
 from hornbeam.storage.files import OS_FILES
 
@@ -66,6 +67,31 @@ def test_runs_stay_bounded_and_savepoints_keep_what_was_merged_away(tmp_path: Pa
         check_no_orphans(store, OS_FILES)
         store.delete_savepoint("early")
         check_no_orphans(store, OS_FILES)
+
+
+@pytest.mark.parametrize("live", [50, 1000, 10**9])
+@pytest.mark.parametrize("sizes", [[10], [10, 10, 10, 200], [1, 3, 90]], ids=str)
+def test_what_merges_write_and_keep_is_in_proportion(sizes: list[int], live: int) -> None:
+    """`live` is what all of the state takes once nothing of it is there twice. (A large run behind small ones was once
+    rewritten with every checkpoint: fifty times what was put.)"""
+    files: tuple[StateFile, ...] = ()
+    put = written = largest = 0
+    for number in range(2000):
+        size = sizes[number % len(sizes)]
+        put += size
+        files += (StateFile(f"{number}", size, "", 0, 1, 0, 0, 0, number),)
+        inputs = choose_files(files, runs_max=8, full=False)
+        if inputs is not None:
+            merged = sum(file.size for file in inputs)
+            if inputs[0] is files[0]:
+                merged = min(live, merged)
+            written += merged
+            output = StateFile(f"merge-{number}", merged, "", 0, 1, 0, 0, 0, inputs[-1].run)
+            files = replace_files(files, inputs, (output,)) or ()
+        assert count_runs(files) <= 8
+        largest = max(largest, sum(file.size for file in files))
+    assert written <= 6 * put
+    assert largest <= 2 * live + 8 * max(sizes)
 
 
 def test_without_a_policy_the_caller_merges(tmp_path: Path) -> None:

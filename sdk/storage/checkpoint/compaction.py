@@ -22,8 +22,8 @@ from hornbeam.storage.files import OS_FILES, Files
 
 MERGE_LABEL = "merge"
 
-_SIZE_RATIO = 1.25
-_GARBAGE_RATIO = 2.0
+#: All is merged when what was written since the last time comes to as much as that: files take about twice the state.
+_GARBAGE_RATIO = 1.0
 
 
 @attrs.frozen
@@ -78,11 +78,14 @@ def _is_merged(run: tuple[StateFile, ...]) -> bool:
 def _first_run_to_merge(sizes: list[int], runs_max: int) -> int:
     if sum(sizes[1:]) >= _GARBAGE_RATIO * sizes[0]:
         return 0
-    start, merged = len(sizes) - 1, sizes[-1]
-    while start > 0 and sizes[start - 1] <= merged * _SIZE_RATIO:
+    # So many have to go, and with them those that are no larger than what is written anyway: a run is rewritten once
+    # about as much has come behind it. (Begun from the newest run alone, a large one could be rewritten for every small one.)
+    start = runs_max - 1
+    merged = sum(sizes[start:])
+    while start > 0 and sizes[start - 1] <= merged:
         start -= 1
         merged += sizes[start]
-    return min(start, runs_max - 1)
+    return start
 
 
 def replace_files(
