@@ -16,33 +16,27 @@ import contextlib
 import functools
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import attrs
 
 from hornbeam.io import open_logs
 from hornbeam.io.disk_space import when_there_is_room
+from hornbeam.io.staging_topic import (
+    Staged,
+    StagingWriter,
+    remove_staging_topics,
+    staged_batches,
+    staging_prefix,
+)
 from hornbeam.io.two_phase import TwoPhaseSink, TwoPhaseWriter
 from hornbeam.storage.log import Consumer, Log, Producer, UnknownTopicError
-from hornbeam.storage.log.offset_store import OffsetStore
 from hornbeam.transforms.window import GlobalWindow
 from hornbeam.utils.timestamp import MIN_TIMESTAMP
 
-#: Topics of what is staged are named so, then by the sink, then by the writer.
-STAGING = "__staging"
-_SEGMENT_BYTES = 16 << 20
-_COPY_BYTES = 4 << 20
 _DELETE_RECORDS = 100_000
 #: Elements at these ends of time have no time of their own: the clock's stands in the log.
 _NO_TIMES = (MIN_TIMESTAMP.micros, GlobalWindow().max_timestamp().micros)
-
-
-class Staged(NamedTuple):
-    """The token: the offsets of a staging topic that a checkpoint covers."""
-
-    topic: str
-    start: int
-    stop: int
 
 
 @attrs.define(slots=False)
@@ -75,7 +69,7 @@ class LogSink(TwoPhaseSink):
     @property
     def staging_prefix(self) -> str:
         """How the names of this sink's staging topics begin."""
-        return f"{STAGING}.{self.identity}."
+        return staging_prefix(self.identity)
 
     def start(self) -> None:
         """Makes the target topic, or sees to it that it is there."""
@@ -129,26 +123,17 @@ class LogSink(TwoPhaseSink):
             raise
 
     def _copy_records(self, reader: Consumer, producer: Producer, start: int, stop: int) -> None:
-        while start < stop:
-            for batch in reader.poll_batches(0.0, _COPY_BYTES):
-                count = min(len(batch), stop - start)
-                if count > 0:
-                    micros = batch.timestamps()[:count].tolist()
-                    values, keys = batch.values()[:count], batch.keys()[:count]
-                    producer.append(self.topic, values, keys, timestamps=micros)
-                    start += count
+        for batch, count in staged_batches(reader, start, stop):
+            micros = batch.timestamps()[:count].tolist()
+            producer.append(self.topic, batch.values()[:count], batch.keys()[:count], timestamps=micros)
 
     def abort(self, token: Any) -> None:
         """Nothing: what is staged is never copied, and goes with its topic."""
 
     def recover(self, tokens: Sequence[Any]) -> None:
         """Removes the staging topics of earlier runs, but for those of these tokens."""
-        kept = {Staged(*token).topic for token in tokens}
-        log = self._opened()
-        for name in log.topics(internal=True):
-            if name.startswith(self.staging_prefix) and name not in kept:
-                log.delete_topic(name)
-                OffsetStore.of(log).forget(name)
+        kept = frozenset(Staged(*token).topic for token in tokens)
+        remove_staging_topics(self._opened(), self.staging_prefix, kept)
 
     def release(self) -> None:
         """Closes what commits were made with."""
@@ -165,33 +150,23 @@ class LogSink(TwoPhaseSink):
         return self._log
 
 
-class _LogWriter(TwoPhaseWriter):
-    """What both writers share: the open log, and rows as columns."""
+def _columns(log: Log, values: Sequence[Any], timestamps: Sequence[int]) -> tuple[list[Any], list[Any], Any]:
+    """Values, keys and times of rows; times are the clock's for all rows if they are so for one."""
+    keys, rows = map(list, zip(*values))
+    if not timestamps:
+        return rows, keys, None
+    if not set(timestamps).isdisjoint(_NO_TIMES):
+        now = log.clock()
+        timestamps = [now if micros in _NO_TIMES else micros for micros in timestamps]
+    return rows, keys, timestamps
+
+
+class _DirectWriter(TwoPhaseWriter):
+    """Writes to the target: a bundle is a transaction, or batches that are each written once."""
 
     def __init__(self, sink: LogSink) -> None:
         self.sink = sink
         self.log = open_logs.acquire(sink.directory)
-
-    def columns(self, values: Sequence[Any], timestamps: Sequence[int]) -> tuple[list[Any], list[Any], Any]:
-        """Values, keys and times of rows; times are the clock's for all rows if they are so for one."""
-        keys, rows = map(list, zip(*values))
-        if not timestamps:
-            return rows, keys, None
-        if not set(timestamps).isdisjoint(_NO_TIMES):
-            now = self.log.clock()
-            timestamps = [now if micros in _NO_TIMES else micros for micros in timestamps]
-        return rows, keys, timestamps
-
-    def close(self) -> None:
-        """Lets go of the log."""
-        open_logs.release(self.log)
-
-
-class _DirectWriter(_LogWriter):
-    """Writes to the target: a bundle is a transaction, or batches that are each written once."""
-
-    def __init__(self, sink: LogSink) -> None:
-        super().__init__(sink)
         transactional_id = f"WriteToLog.{uuid.uuid4().hex}" if sink.transactional else None
         self._producer = Producer(self.log, transactional_id=transactional_id)
         self._in_transaction = False
@@ -201,7 +176,7 @@ class _DirectWriter(_LogWriter):
         if self.sink.transactional and not self._in_transaction:
             self._producer.begin_transaction()
             self._in_transaction = True
-        rows, keys, times = self.columns(values, timestamps)
+        rows, keys, times = _columns(self.log, values, timestamps)
         self._producer.append(self.sink.topic, rows, keys, timestamps=times)
 
     def prepare(self, checkpoint: int) -> None:
@@ -221,46 +196,19 @@ class _DirectWriter(_LogWriter):
         try:
             self._producer.close()
         finally:
-            super().close()
+            open_logs.release(self.log)
 
 
-class _StagingWriter(_LogWriter):
-    """Writes to a staging topic that is nobody else's."""
+class _StagingWriter(StagingWriter):
+    """Stages rows with the times that they are to have in the target."""
 
     def __init__(self, sink: LogSink) -> None:
-        super().__init__(sink)
-        self._topic = f"{sink.staging_prefix}{uuid.uuid4().hex[:16]}"
-        self._partition = self.log.create_topic(
-            self._topic, segment_bytes=_SEGMENT_BYTES, retention_ms=None, retention_bytes=None
-        ).partition(0)
-        self._producer = Producer(self.log, acks="write")
-        self._start = 0
+        topic = f"{sink.staging_prefix}{uuid.uuid4().hex[:16]}"
+        super().__init__(sink.directory, topic, f"WriteToLog to {sink.topic!r}")
 
     def write_batch(self, values: Sequence[Any], timestamps: Sequence[int]) -> None:
-        """Stages the rows; waits while the disk is full."""
-        rows, keys, times = self.columns(values, timestamps)
-        when_there_is_room(
-            lambda: self._producer.append(self._topic, rows, keys, timestamps=times, partition=0),
-            f"WriteToLog to {self.sink.topic!r}",
-        )
-
-    def prepare(self, checkpoint: int) -> Staged | None:
-        """The offsets since the last call."""
-        start, stop = self._start, self._partition.end_offset
-        self._start = stop
-        return Staged(self._topic, start, stop) if start < stop else None
-
-    def settle(self, token: Any) -> Any:
-        """Syncs the staged records."""
-        self._partition.sync_range(token.start, token.stop)
-        return token
-
-    def close(self) -> None:
-        """Closes the producer; the topic is removed by `recover`."""
-        try:
-            self._producer.close()
-        finally:
-            super().close()
+        """Stages the rows."""
+        self.stage(*_columns(self.log, values, timestamps))
 
 
 class EncodedRow:

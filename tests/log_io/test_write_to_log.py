@@ -12,8 +12,9 @@ from log_io.topics import SECOND, take
 import hornbeam as beam
 from hornbeam.error import TransformError
 from hornbeam.io import disk_space, log_write
-from hornbeam.io.log_write import LogSink, Staged
+from hornbeam.io.log_write import LogSink
 from hornbeam.io.logio import ReadFromLog, WriteToLog
+from hornbeam.io.staging_topic import Staged
 from hornbeam.io.step_identity import step_identity
 from hornbeam.io.two_phase import TwoPhaseSink, TwoPhaseWrite, TwoPhaseWriter, WriteTwoPhase
 from hornbeam.options.pipeline_options import PipelineOptions
