@@ -79,7 +79,7 @@ def _first_run_to_merge(sizes: list[int], runs_max: int) -> int:
     if sum(sizes[1:]) >= _GARBAGE_RATIO * sizes[0]:
         return 0
     # So many have to go, and with them those that are no larger than what is written anyway: a run is rewritten once
-    # about as much has come behind it. (Begun from the newest run alone, a large one could be rewritten for every small one.)
+    # about as much has come behind it. (Begun from the newest run alone, a large one was rewritten for every small one.)
     start = runs_max - 1
     merged = sum(sizes[start:])
     while start > 0 and sizes[start - 1] <= merged:
