@@ -130,12 +130,14 @@ class Attempt:
         self._wanted: list[tuple[bool, bool, list[Callable[[Manifest], None]]]] = []
         self._next_checkpoint = 0.0
         self._ended: dict[int, Ended] = {}
+        #: Who wants all to stand still, one after the other; and what the first of them waits for.
+        self._quiets: deque[Callable[[], None]] = deque()
         self._quiet_then: Callable[[], None] | None = None
         self._polls: dict[int, Polled] = {}
         self._poll_number = 0
         self._last_totals: tuple[int, int] | None = None
         self._explained: dict[int, Explained] = {}
-        self._explain_then: Callable[[Explanation], None] | None = None
+        self._explain_thens: list[Callable[[Explanation], None]] = []
         self._explain_number = 0
 
     # Life
@@ -386,8 +388,16 @@ class Attempt:
     # Standing still
 
     def quiesce(self, then: Callable[[], None]) -> None:
-        """Sources and clocks stand still; `then` is called when nothing is under way any more. `go_on` ends it."""
-        self._quiet_then = then
+        """Sources and clocks stand still; `then` is called when nothing is under way any more. `go_on` ends it.
+
+        One that is asked for before another one has ended begins after that.
+        """
+        self._quiets.append(then)
+        if len(self._quiets) == 1:
+            self._become_quiet()
+
+    def _become_quiet(self) -> None:
+        self._quiet_then = self._quiets[0]
         self._last_totals = None
         self._poll_number += 1
         self._polls = {}
@@ -397,6 +407,9 @@ class Attempt:
     def go_on(self) -> None:
         """Ends `quiesce`."""
         self._send(Quiesce(False))
+        self._quiets.popleft()
+        if self._quiets:
+            self._become_quiet()
 
     def _look_for_quiet(self) -> None:
         if self._quiet_then is None or len(self._polls) < len(self._begins) or self._current is not None:
@@ -443,14 +456,16 @@ class Attempt:
         """Asks all workers what holds time back."""
         self._explain_number += 1
         self._explained = {}
-        self._explain_then = lambda found: then(attrs.evolve(found, step=step, state=state))
+        self._explain_thens.append(lambda found: then(attrs.evolve(found, step=step, state=state)))
         self._send(Explain(self._explain_number))
 
     def _look_for_explanations(self) -> None:
-        if self._explain_then is None or len(self._explained) < len(self._begins):
+        if not self._explain_thens or len(self._explained) < len(self._begins):
             return
-        then, self._explain_then = self._explain_then, None
-        then(Explanation(_joined_explanations([e.stages for _, e in sorted(self._explained.items())])))
+        thens, self._explain_thens = self._explain_thens, []
+        stages = _joined_explanations([e.stages for _, e in sorted(self._explained.items())])
+        for then in thens:
+            then(Explanation(stages))
 
     def registry(self) -> MetricsRegistry:
         """The metrics of all workers, as they last told."""

@@ -87,9 +87,11 @@ class Commands:
             self.drain(attempt)
         elif command.name == "explain":
             step = str(command.arguments.get("step", ""))
+            self._begun.append(command)
             attempt.explain(lambda found: self._explained(command, found), step, self._job.state)
         elif command.name == "checkpoint":
-            attempt.want_checkpoint(lambda m: self._job.folder.reply(command, checkpoint=m.checkpoint))
+            self._begun.append(command)
+            attempt.want_checkpoint(lambda manifest: self._reply(command, checkpoint=manifest.checkpoint))
         elif command.name in ("savepoint", "stop"):
             self._savepoint(attempt, command)
         else:
@@ -111,9 +113,14 @@ class Commands:
 
     def _explained(self, command: Command, found: Explanation) -> None:
         try:
-            self._job.folder.reply(command, text=str(found), causes=[str(cause) for cause in found.causes])
+            self._reply(command, text=str(found), causes=[str(cause) for cause in found.causes])
         except KeyError as error:
-            self._job.folder.reply(command, error=str(error.args[0]))
+            self._reply(command, error=str(error.args[0]))
+
+    def _reply(self, command: Command, **answer: Any) -> None:
+        """Answers what an attempt has begun."""
+        self._begun.remove(command)
+        self._job.folder.reply(command, **answer)
 
     def _savepoint(self, attempt: Attempt, command: Command) -> None:
         """Lets everything that is under way arrive first, so that any number of workers can begin from it."""
@@ -130,26 +137,25 @@ class Commands:
 
     def _saved(self, attempt: Attempt, command: Command, manifest: Manifest, stops: bool) -> None:
         name = command.arguments.get("name") or time.strftime("savepoint-%Y%m%d-%H%M%S")
-        self._begun.remove(command)
         try:
             self._job.store.savepoint(name)
         except StorageError as error:
-            self._job.folder.reply(command, error=str(error))
+            self._reply(command, error=str(error))
             if not stops:
                 attempt.go_on()
                 return
         else:
-            self._job.folder.reply(command, savepoint=name, checkpoint=manifest.checkpoint)
+            self._reply(command, savepoint=name, checkpoint=manifest.checkpoint)
         if stops:
             attempt.end(Outcome(STOPPED))
         else:
             attempt.go_on()
 
     def attempt_ended(self) -> None:
-        """What was begun is begun again in the next attempt."""
+        """What was begun comes to nothing."""
         for command in self._begun:
             self._job.folder.reply(
-                command, error="the job went back to its last checkpoint meanwhile; ask again"
+                command, error="the job has ended, or gone back to its last checkpoint, meanwhile; ask again"
             )
         self._begun.clear()
         self.is_stopping = False

@@ -82,6 +82,33 @@ def test_a_savepoint_is_taken_while_the_job_goes_on(job: Job) -> None:
         assert snapshot.metadata["workers"] == 2
 
 
+def test_what_is_asked_for_at_once_is_answered_one_after_the_other(job: Job) -> None:
+    """Seen: the second took the first one's place, which was never answered."""
+    result = job.start("--num_workers=2")
+    job.await_progress(20)
+    names = ["one", "two", "three"]
+    savepoints = [job.folder.send("savepoint", name=name) for name in names]
+    explanations = [job.folder.send("explain", step="number") for _ in names]
+    checkpoints = [job.folder.answer(id_)["checkpoint"] for id_ in savepoints]
+    assert len(set(checkpoints)) == 3
+    assert all("number: input watermark" in job.folder.answer(id_)["text"] for id_ in explanations)
+    assert result.wait_until_finish(60_000) == "DONE"
+    campaign_jobs.check(job.name, job.path, job.size)
+    for name in names:
+        with StoreReader(job.folder.checkpoints).snapshot(name) as snapshot:
+            assert snapshot.metadata["quiesced"]
+
+
+def test_what_is_asked_for_and_not_done_when_workers_die_is_answered(job: Job, monkeypatch: Any) -> None:
+    monkeypatch.setenv("HORNBEAM_WORKER_FAULTS", "1@1=worker.cut:3:kill")
+    result = job.start("--num_workers=2", "--checkpoint_interval_ms=100000")
+    job.folder.ask("checkpoint")
+    job.folder.ask("checkpoint")
+    with pytest.raises(RunnerError, match="gone back to its last checkpoint, meanwhile; ask again"):
+        job.folder.ask("checkpoint")
+    assert result.wait_until_finish(60_000) == "DONE"
+
+
 def test_drain_gives_out_what_is_kept_and_ends(tmp_path: Path) -> None:
     job = Job("windowed", tmp_path, size=100_000)
     result = job.start("--num_workers=2")
