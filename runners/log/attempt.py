@@ -178,7 +178,7 @@ class Attempt:
             )
 
     def _turn(self) -> None:
-        by_connection = {worker.channel.connection: worker for worker in self.workers}
+        by_connection = {worker.channel.connection: worker for worker in self._at_work()}
         seconds = _TICK_SECONDS
         if self._current is None and self.are_ready():
             seconds = min(seconds, max(0.0, self._next_checkpoint - time.monotonic()))
@@ -191,6 +191,10 @@ class Attempt:
         self._look_for_the_hung()
         if self.outcome is None:
             self._move_on()
+
+    def _at_work(self) -> list[WorkerProcess]:
+        """The workers that have not ended well."""
+        return [worker for worker in self.workers if worker.number not in self._ended]
 
     def _receive(self, worker: WorkerProcess) -> None:
         try:
@@ -208,9 +212,7 @@ class Attempt:
 
     def _look_for_the_hung(self) -> None:
         now = time.monotonic()
-        for worker in self.workers:
-            if self.outcome is not None or worker.number in self._ended:
-                return
+        for worker in self._at_work() if self.outcome is None else ():
             silent, still = now - worker.last_seen, now - worker.last_turn
             if silent > self._worker_timeout:
                 self.outcome = Outcome(CRASHED, f"worker {worker.number} has said nothing for {silent:.0f} s")

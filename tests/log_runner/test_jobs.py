@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import time
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,34 @@ def test_a_worker_that_hangs_is_replaced(job: Job) -> None:
     campaign_jobs.check(job.name, job.path, job.size)
     assert job.folder.status().restarts >= 1
     assert "has said nothing" in job.folder.status().last_failure
+
+
+class HangsOnce(beam.DoFn):
+    """Hangs in the teardown of a worker that got no elements, the first time."""
+
+    def __init__(self, flag: str) -> None:
+        self.flag = flag
+        self.has_elements = False
+
+    def process(self, x: Any) -> Any:
+        self.has_elements = True
+        yield x
+
+    def teardown(self) -> None:
+        if not self.has_elements and not os.path.exists(self.flag):
+            Path(self.flag).touch()
+            time.sleep(1000)
+
+
+def test_a_worker_that_hangs_when_others_have_ended_is_replaced(tmp_path: Path) -> None:
+    options = [
+        "--runner=LogRunner", "--job_name=hangs", f"--log_dir={tmp_path}", "--num_workers=2", "--no_progress",
+        "--bundle_timeout_ms=1000",
+    ]  # fmt: skip
+    with beam.Pipeline(options=PipelineOptions(options)) as p:
+        p | beam.Create([1]) | beam.ParDo(HangsOnce(str(tmp_path / "hung")))
+    assert (tmp_path / "hung").exists()
+    assert JobFolder(tmp_path, "hangs").status().restarts
 
 
 def test_a_worker_that_is_killed_is_replaced(job: Job) -> None:
