@@ -277,7 +277,7 @@ class Coordinator:
         )
         self.folder.write_record(self.record)
         self._attempt = attempt = Attempt(
-            [self._begin(number, workers, origin, graph) for number in range(workers)],
+            [self._begin(number, workers, origin, graph, moves) for number in range(workers)],
             self.store,
             self._committer,
             self._settings.checkpoint_interval_ms / 1000,
@@ -339,7 +339,9 @@ class Coordinator:
         self._committer.commit_now(origin.checkpoint, tokens)
         self._committer.recover(tokens)
 
-    def _begin(self, number: int, workers: int, origin: Manifest | None, graph: Graph) -> Begin:
+    def _begin(
+        self, number: int, workers: int, origin: Manifest | None, graph: Graph, is_quiet: bool
+    ) -> Begin:
         settings = self._settings
         return Begin(
             job_name=self.folder.job_name,
@@ -359,6 +361,7 @@ class Coordinator:
             environment=Environment.here(),
             at_least_once=settings.at_least_once,
             poison=self._poison(),
+            is_quiet=is_quiet,
             faults=faults_of(number, self.record.attempts),
             restart_after=settings.inject_restarts,
         )

@@ -182,7 +182,7 @@ def _relabelling(old: Graph, new: Graph, options: LogOptions, job_name: str) -> 
     check.check(options.allow_lost_state)
     relabelling = Relabelling.of(check)
     if not relabelling.is_nothing:
-        _log.warning("Job %r goes on with a changed pipeline:\n%s", job_name, check)
+        _log.warning("Job %r goes on with a changed pipeline:\n%s", job_name, check.as_done())
     return relabelling
 
 

@@ -41,6 +41,8 @@ class Begin:
     environment: Environment
     at_least_once: bool = False
     poison: Poison | None = None
+    #: Whether sources and the clock stand still from the beginning: only what is under way is to arrive.
+    is_quiet: bool = False
     #: Fault points to arm, for tests.
     faults: str | None = None
     #: After so many bundles ask for a restart, for tests.

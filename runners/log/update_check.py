@@ -87,7 +87,20 @@ class UpdateCheck:
         return {"steps": [attrs.asdict(step) for step in self.steps], "others": dict(self.others)}
 
     def __str__(self) -> str:
-        return "\n".join(self._lines())
+        return "\n".join([*self._lines(), self._refusal() if self.lost else "Nothing is lost."])
+
+    def as_done(self) -> str:
+        """The same for an update that goes on, whatever is lost."""
+        count = len(self.lost)
+        lost = f"{count} step{'s lose what they keep' if count > 1 else ' loses what it keeps'} (--allow_lost_state)."
+        return "\n".join([*self._lines(), lost if count else "Nothing is lost."])
+
+    def _refusal(self) -> str:
+        count = len(self.lost)
+        return (
+            f"{count} step{'s' * (count > 1)} would lose what {'it keeps' if count == 1 else 'they keep'}; nothing was "
+            "touched. Give --allow_lost_state to go on without that, or begin anew with --fresh."
+        )
 
     def _lines(self) -> Iterator[str]:
         rows = [("STEP", "KEEPS", "BECOMES")]
@@ -100,14 +113,6 @@ class UpdateCheck:
         others = [f"{count} {kind}" for kind, count in self.others.items() if count]
         if others:
             yield f"Other steps, which keep nothing: {', '.join(others)}."
-        count = len(self.lost)
-        if not count:
-            yield "Nothing is lost."
-            return
-        yield (
-            f"{count} step{'s' * (count > 1)} would lose what {'it keeps' if count == 1 else 'they keep'}; nothing was "
-            "touched. Give --allow_lost_state to go on without that, or begin anew with --fresh."
-        )
 
 
 def _becomes(step: StepUpdate) -> str:

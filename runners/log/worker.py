@@ -200,6 +200,7 @@ class Worker:
         task.track_changes()
         if not begin.at_least_once:
             self._sinks.begin()
+        self._quiesce(Quiesce(begin.is_quiet))
         self.send(Ready(begin.worker, (time.perf_counter() - began) * 1000, time.process_time()))
         self._advance()
         for sender, records in under_way.items():
@@ -351,7 +352,8 @@ class Worker:
                 finalize()
 
     def _quiesce(self, message: Quiesce) -> None:
-        self._frozen_now = self._clock.now_micros()
+        if message.on and not self._is_quiet:
+            self._frozen_now = self._clock.now_micros()
         self._is_quiet = message.on
 
     def _poll(self, message: Poll) -> None:
