@@ -79,6 +79,10 @@ class _OpensLog(DoFn):
         self.spec = spec
         self._log: Log | None = None
 
+    def reads(self) -> str:
+        """What a position belongs to; a changed pipeline that reads something else does not go on from it."""
+        return f"topic {self.spec.topic}"
+
     @property
     def log(self) -> Log:
         """The log."""

@@ -95,6 +95,7 @@ class TailText(PTransform[PBegin, PCollection[Any]]):
             ),
             with_filename,
             idle_timeout,
+            file_pattern,
         )
         self._with_filename = with_filename
 
@@ -167,8 +168,10 @@ class _TailLines(DoFn, RestrictionProvider):
         reader: LineReader,
         with_filename: bool,
         idle_timeout: float | None,
+        pattern: str | ValueProvider,
     ) -> None:
         super().__init__()
+        self.pattern = pattern
         self._interval = interval_micros
         self._timestamp_fn = timestamp_fn
         self._disorder = disorder_micros
@@ -177,6 +180,10 @@ class _TailLines(DoFn, RestrictionProvider):
         self.reader = reader
         self._with_filename = with_filename
         self.idle_timeout = idle_timeout
+
+    def reads(self) -> str:
+        """What a position belongs to; a changed pipeline that reads something else does not go on from it."""
+        return str(self.pattern)
 
     def initial_restriction(self, element: Any) -> Tail:
         """Nothing has been read."""

@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 
 from hornbeam.runners.engine.bundle import Bundle
+from hornbeam.runners.engine.element_identity import element_identity
 from hornbeam.transforms.window import GlobalWindow
 from hornbeam.utils.timestamp import MIN_TIMESTAMP, Timestamp
 
@@ -35,6 +36,8 @@ class Failure:
     key: str | None = None
     timestamp: Timestamp | None = None
     window: str | None = None
+    #: What the element is known by when it comes again (see `element_identity`).
+    identity: str | None = None
 
     def __str__(self) -> str:
         text = f"while running step {self.step!r}"
@@ -91,6 +94,7 @@ def note_failure(
             None,
             Timestamp(micros=bundle.timestamp_list()[index]),
             ", ".join(map(str, windows)) if windows else None,
+            element_identity(bundle.values[index]),
         )
     add_failure(error, failure)
 

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from hornbeam.runners.engine.bundle import Bundle, Coded, Intervals
+from hornbeam.runners.engine.element_identity import element_identity
 from hornbeam.runners.engine.failures import Failure, add_failure, short_repr
 from hornbeam.runners.engine.folding import Folding
 from hornbeam.runners.engine.keys import canonical_key, have_raw_keys
@@ -66,7 +67,7 @@ def not_a_pair(label: str, value: Any) -> TypeError:
         f"GroupByKey at {label!r} needs (key, value) pairs; it got {short_repr(value)}, "
         f"a {type(value).__name__}. Add beam.Map(lambda x: (key, x)) before it."
     )
-    add_failure(error, Failure(label, short_repr(value)))
+    add_failure(error, Failure(label, short_repr(value), identity=element_identity(value)))
     return error
 
 

@@ -20,6 +20,7 @@ from hornbeam.graph.model import Graph
 from hornbeam.metrics.execution import MetricsRegistry
 from hornbeam.options.value_provider import RuntimeValueProvider
 from hornbeam.runners.engine.explain import Explanation
+from hornbeam.runners.engine.failures import add_advice
 from hornbeam.runners.log import job_folder as states
 from hornbeam.runners.log.attempt import (
     CANCELLED,
@@ -200,10 +201,11 @@ class Coordinator:
                     assert outcome.error is not None
                     raise outcome.error
             if crashes >= self._settings.crashes_max:
-                raise RunnerError(
-                    f"job {self.folder.job_name!r} failed {crashes} times without coming to a checkpoint; "
-                    f"the last time: {self._board.last_failure}"
-                )
+                text = f"job {self.folder.job_name!r} failed {crashes} times without coming to a checkpoint"
+                if outcome.error is not None:
+                    add_advice(outcome.error, text)
+                    raise outcome.error
+                raise RunnerError(f"{text}; the last time: {self._board.last_failure}")
             self._say(states.RECOVERING)
             back_off = min(0.05 * 2**crashes, _BACK_OFF_SECONDS_MAX) if crashes > 1 else 0.0
             if (end := self._commands.rest(back_off)) is not None:
@@ -217,20 +219,19 @@ class Coordinator:
     def _skips(self, outcome: Outcome) -> bool:
         """Whether the element at which user code failed can be skipped from now on."""
         failure = getattr(outcome.error, "hornbeam_failure", None)
-        element = getattr(failure, "element", None)
-        if self._settings.skip_poison_to is None or failure is None or element is None:
+        identity = getattr(failure, "identity", None)
+        if self._settings.skip_poison_to is None or failure is None or identity is None:
             return False
-        known = list(self.record.poison.get(failure.step, ()))
-        if element in known:
+        known = self.record.poison.get(failure.step, {})
+        if identity in known:
             return False
-        self.record = attrs.evolve(
-            self.record, poison={**self.record.poison, failure.step: [*known, element]}
-        )
+        known = {**known, identity: failure.element}
+        self.record = attrs.evolve(self.record, poison={**self.record.poison, failure.step: known})
         self.folder.write_record(self.record)
         _log.warning(
             "Job %r skips element %s of step %r; it goes to the topic %r.",
             self.folder.job_name,
-            element,
+            failure.element,
             failure.step,
             self._settings.skip_poison_to,
         )

@@ -92,7 +92,7 @@ class JobRecord:
     restore_from: int | str | None = None
     #: The last `--restore_from` that was done, as given: the same command does it once.
     restored: str | None = None
-    #: Elements to skip: for each step's label, short reprs.
+    #: Elements to skip: for each step's label, their identities (see `element_identity`) and short reprs.
     poison: Mapping[str, Any] = attrs.field(factory=dict)
     #: How it failed, if `state` is FAILED: {"type", "message", "step", "element", "position", "traceback"}.
     failure: Mapping[str, Any] | None = None

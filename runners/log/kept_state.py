@@ -71,8 +71,10 @@ def _of_head(plan: Plan, step: Transform) -> KeptState | None:
     if step.urn in GROUPING_URNS:
         return KeptState(step.label, *_grouping(graph, step), parts=views)
     if step.urn == urns.PARDO and step.spec.get("splittable"):
-        dofn = str(step.spec.get("dofn", ""))
-        facts = {"DoFn": Fact(dofn, dofn), "input's coder": _coder(graph, _main(step))}
+        facts = {"DoFn": _class(step.spec.get("dofn", "")), "input's coder": _coder(graph, _main(step))}
+        reads = _reads(step)
+        if reads:
+            facts["input"] = Fact(reads, reads)
         return KeptState(step.label, "restrictions", facts, views)
     if step.urn == urns.PARDO and (step.spec.get("stateful") or step.spec.get("timers")):
         return KeptState(step.label, "cells", _keyed(graph, step), {**_cells(step), **views})
@@ -87,8 +89,21 @@ def _main(step: Transform) -> str:
 
 
 def _source(step: Transform) -> Fact:
-    name = str(step.spec.get("source") or step.spec.get("type") or step.urn.split(":")[-2])
-    return Fact((step.urn, name), name)
+    name = _class(step.spec.get("source") or step.spec.get("type") or step.urn.split(":")[-2])
+    return Fact((step.urn, name.value), name.text)
+
+
+def _class(name: Any) -> Fact:
+    """A class by its name alone: a module may be called otherwise when it is the program, or have moved."""
+    return Fact(str(name).rpartition(".")[2], str(name))
+
+
+def _reads(step: Transform) -> str:
+    """What a DoFn that reads says that it reads (`reads()`); nothing if it does not say, or cannot be loaded any more."""
+    try:
+        return str(cloudpickle.loads(step.payload).dofn.reads())
+    except Exception:
+        return ""
 
 
 def _grouping(graph: Graph, step: Transform) -> tuple[str, dict[str, Fact]]:
@@ -101,7 +116,7 @@ def _grouping(graph: Graph, step: Transform) -> tuple[str, dict[str, Fact]]:
     )
     if step.urn in (urns.COMBINE_PER_KEY, urns.COMBINE_MERGE):
         fn = str(step.spec.get("label") or step.spec.get("combine_fn", ""))
-        facts["CombineFn"] = Fact((step.spec.get("combine_fn"), fn), fn)
+        facts["CombineFn"] = Fact((_class(step.spec.get("combine_fn")).value, fn), fn)
         return "accumulators", facts
     inputs = step.main_inputs()
     for tag, pcollection in inputs.items():

@@ -1,21 +1,22 @@
 """Elements that a step cannot take: with `--skip_poison_to` they go to a dead-letter topic, and the job goes on.
 
-An element is known again by its short repr, as the failure names it; so elements that look the same go the same way. A
-step that has failed so is given a filter before each of its inputs. The topic lies in the log of the job's `--log_dir`;
-a record is written when its element is skipped, so after a later failure it may come again.
+An element is known again by what it is made of (see `element_identity`), so one that is equal to it in all goes the same
+way, and no other. A step that has failed so is given a filter before each of its inputs. The topic lies in the log of the
+job's `--log_dir`; a record is written when its element is skipped, so after a later failure it may come again.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import attrs
 import cloudpickle
 
 from hornbeam.graph import urns
 from hornbeam.graph.model import PCollection, Transform
+from hornbeam.runners.engine.element_identity import element_identity
 from hornbeam.runners.engine.failures import short_repr
 from hornbeam.runners.planner.plan import Plan
 from hornbeam.storage.log import Log, Producer
@@ -25,9 +26,9 @@ from hornbeam.transforms.pardo import DoFnPayload
 
 @attrs.frozen
 class Poison:
-    """What is to be skipped: for each step's label, short reprs of elements; and where they go."""
+    """What is to be skipped: for each step's label, identities of elements, with their short reprs; and where they go."""
 
-    elements: Mapping[str, Sequence[str]]
+    elements: Mapping[str, Mapping[str, str]]
     log_dir: str
     topic: str
 
@@ -82,7 +83,7 @@ class _Keep:
         self._topic = topic
 
     def __call__(self, element: object) -> bool:
-        if short_repr(element) not in self._elements:
+        if element_identity(element) not in self._elements:
             return True
         self._write(element)
         return False

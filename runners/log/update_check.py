@@ -36,6 +36,7 @@ _WHY = {
     "CombineFn": "its accumulators mean nothing to another one",
     "DoFn": "its restrictions mean nothing to another one",
     "source": "a position in one source means nothing in another",
+    "input": "a position in one means nothing in another",
 }
 
 
@@ -137,6 +138,7 @@ def check_update(old: Graph, new: Graph, mapping: Mapping[str, str] | None = Non
     targets = {label: _mapped(label, mapping) for label in before}
     free = {label: state for label, state in after.items() if label not in targets.values()}
     steps = [_step(state, after.get(targets[label]), free, mapping) for label, state in before.items()]
+    steps = [_begun_again(step, steps, before) for step in steps]
     steps += [StepUpdate(label, label, "new", state.shown) for label, state in free.items()]
     return UpdateCheck(tuple(steps), _others(old, new, {*before, *after, *targets.values()}))
 
@@ -212,6 +214,25 @@ def _step(
         "lost" if len(parts) == len(state.parts) and state.kind in ("cells", "views") else "partly lost"
     )
     return StepUpdate(state.label, target.label, fate, state.shown, tuple(parts.values()), tuple(parts))
+
+
+def _begun_again(
+    step: StepUpdate, steps: Sequence[StepUpdate], before: Mapping[str, KeptState]
+) -> StepUpdate:
+    """An impulse has to come again where what it began, in the same composite, is lost although its step is still there."""
+    if before[step.label].kind != "source" or step.fate != "carries over":
+        return step
+    for other in steps:
+        composite = other.label.rpartition("/")[0]
+        lost = (
+            other.fate == "lost"
+            and other.new_label is not None
+            and before[other.label].kind == "restrictions"
+        )
+        if lost and composite and step.label.startswith(f"{composite}/"):
+            reason = f"what it began is lost at {other.label!r}, which begins from the start"
+            return attrs.evolve(step, fate="lost", reasons=(reason,))
+    return step
 
 
 def _changes(state: KeptState, target: KeptState) -> Iterator[str]:

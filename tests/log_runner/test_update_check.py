@@ -353,3 +353,13 @@ def test_a_dofn_whose_class_is_gone_is_known_by_its_spec() -> None:
     found = check_update(attrs.evolve(old, transforms=broken), sales(dofn=FlushWithoutSeen()))
     (flush,) = [step for step in found.steps if step.label == "Flush"]
     assert flush.lost == ("state seen",)
+
+
+def test_a_class_is_known_by_its_name_wherever_it_lives() -> None:
+    """A program that is imported as a module, or a module that has moved, is no other pipeline."""
+    old, new = sales(combine=beam.combiners.MeanCombineFn()), sales(combine=beam.combiners.MeanCombineFn())
+    text = to_json(new)
+    for module in ("hornbeam.io.log_read.", "hornbeam.transforms.counting."):
+        assert f'"{module}' in text
+        text = text.replace(f'"{module}', '"__main__.')
+    assert not check_update(old, from_json(text)).lost

@@ -84,12 +84,13 @@ class Sales:
         self.folder = JobFolder(path, "sales")
         with Log(path) as log:
             log.create_topic("in", 2)
+            log.create_topic("elsewhere", 2)
 
-    def feed(self, numbers: range) -> None:
+    def feed(self, numbers: range, topic: str = "in") -> None:
         with Log(self.path) as log, Producer(log) as producer:
             for number in numbers:
                 key, amount = record(number)
-                producer.append("in", [repr((key, amount)).encode()], partition=KEYS.index(key) % 2)
+                producer.append(topic, [repr((key, amount)).encode()], partition=KEYS.index(key) % 2)
 
     def start(
         self,
@@ -98,6 +99,7 @@ class Sales:
         count: str = "Count",
         dofn: beam.DoFn | None = None,
         seconds: int = 60,
+        topic: str = "in",
         before: Callable[[Any], Any] | None = None,
         beside: Callable[[Any], Any] | None = None,
     ) -> Any:
@@ -105,7 +107,7 @@ class Sales:
                    *flags]  # fmt: skip
         p = beam.Pipeline(options=PipelineOptions(options))
         read = ReadFromLog(
-            self.path, "in", value_coder=_decoded, timestamp_fn=lambda pair: 10.0, idle_timeout=None
+            self.path, topic, value_coder=_decoded, timestamp_fn=lambda pair: 10.0, idle_timeout=None
         )
         pairs = p | "Sales" >> read
         if before is not None:
@@ -241,3 +243,19 @@ def test_windows_are_others(sales: Sales, caplog: pytest.LogCaptureFixture) -> N
     assert dict(sales.rows("totals")) == totals(SECOND)  # the first half was in windows that are no more
     assert sorted(sales.rows("numbers")) == numbers()
     assert "1 step loses what it keeps (--allow_lost_state)." in caplog.text
+
+
+def test_another_topic_is_read(sales: Sales) -> None:
+    """From its beginning, as positions in one topic mean nothing in another; what else is kept carries over."""
+    sales.feed(SECOND, "elsewhere")
+    changes = {"topic": "elsewhere"}
+    refused(
+        sales,
+        r"(?s)Sales/Read .* LOST\n    its input has changed, from topic in to topic elsewhere",
+        **changes,
+    )
+    result = sales.start("--num_workers=1", "--allow_lost_state", **changes)
+    await_(lambda: len(sales.rows("numbers")) == 2 * HALF)
+    assert result.drain() == "DRAINED"
+    assert dict(sales.rows("totals")) == totals(ALL)
+    assert sorted(sales.rows("numbers")) == numbers()
