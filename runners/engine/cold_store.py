@@ -6,7 +6,8 @@
 A record is in memory or in the store, never in both. Segments are files that only grow:
 
     header   length and CRC-32 of the body, little-endian
-    body     hash, counts of wake-up times and timers · the wake-up times: kind, microseconds · pickle of (key, content)
+    body     hash, counts of wake-up times and timers · the wake-up times: kind, microseconds · pickle of (key, content), or
+             one of the key and one of the content, as the bit _IS_APART of the count says
     padding  to the next 16 bytes, so that a segment's number and a place in it make an address of 32 bits
 
 In memory are 8 bytes a record (`cold_index`) and 16 a wake-up time (`cold_wakes`), twice that while runs are merged. The
@@ -15,11 +16,13 @@ files belong to one run in one process, as all of TemporarySpace.
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import IO, Any
 
 import attrs
@@ -35,6 +38,7 @@ from hornbeam.runners.engine.spill import TemporarySpace, pickled
 _HEADER = struct.Struct("<II")
 _FACTS = struct.Struct("<IHI")
 _WAKE = struct.Struct("<bq")
+_IS_APART = 1 << 15
 _FIRST_READ = 512
 
 #: A segment is closed when it has come to this size; 2^18 places of 16 bytes.
@@ -42,6 +46,10 @@ SEGMENT_BYTES = 1 << 22
 _UNIT_BITS, _PLACE_BITS = 4, 18
 #: Numbers that segments can have; one less than 14 bits hold, as the last address stands for what is gone.
 _SEGMENTS_MAX = (1 << 14) - 1
+
+#: What follows a body of a length, by the lower bits of that.
+_LAST = (1 << _UNIT_BITS) - 1
+_PADDING = [bytes(-(_HEADER.size + length) & _LAST) for length in range(1 << _UNIT_BITS)]
 
 Entry = tuple[Any, Any]
 _Wakes = Sequence[tuple[int, int]]
@@ -55,6 +63,8 @@ class ColdRecord:
     content: Any
     wakes: _Wakes = ()
     timers: int = 0
+    #: The pickle of the content, where there is one.
+    pickled: bytes | None = None
 
 
 @attrs.define
@@ -72,20 +82,26 @@ class _Found:
     body: bytes
     wakes: list[tuple[int, int]]
     timers: int
+    is_apart: bool
 
     @property
     def room(self) -> int:
         return _padded(_HEADER.size + len(self.body))
 
     def entry(self) -> Entry:
-        entry: Entry = pickle.loads(memoryview(self.body)[_FACTS.size + len(self.wakes) * _WAKE.size :])
+        data = memoryview(self.body)[_FACTS.size + len(self.wakes) * _WAKE.size :]
+        if self.is_apart:
+            file = io.BytesIO(data)
+            return pickle.load(file), pickle.load(file)
+        entry: Entry = pickle.loads(data)
         return entry
 
 
 def _found(ref: int, body: bytes) -> _Found:
-    _, count, timers = _FACTS.unpack_from(body)
+    _, flagged, timers = _FACTS.unpack_from(body)
+    count = flagged & ~_IS_APART
     wakes = [_WAKE.unpack_from(body, _FACTS.size + i * _WAKE.size) for i in range(count)] if count else []
-    return _Found(ref, body, wakes, timers)
+    return _Found(ref, body, wakes, timers, flagged >= _IS_APART)
 
 
 def _padded(size: int) -> int:
@@ -127,6 +143,20 @@ class ColdStore:
         bodies = [_body(hash_, record) for hash_, record in zip(hashes.tolist(), records)]
         self.timers += sum(record.timers for record in records)
         self._put(hashes, bodies, [record.wakes for record in records])
+        self._make_room()
+
+    def put_pickled(self, keys: list[Any], contents: list[bytes]) -> None:
+        """As `put`, for pickled contents that nothing brings back but their keys."""
+        hashes = hashes_of(keys, len(keys))
+        pack = _FACTS.pack
+        bodies = [
+            b"".join((pack(hash_, _IS_APART, 0), pickled(key), content))
+            for hash_, key, content in zip(hashes.tolist(), keys, contents)
+        ]
+        self._put(hashes, bodies, ())
+        self._make_room()
+
+    def _make_room(self) -> None:
         while self.disk_bytes > 2 * self._live_bytes() + 2 * SEGMENT_BYTES:
             self._clean()
 
@@ -147,28 +177,27 @@ class ColdStore:
 
     def _write(self, bodies: list[bytes]) -> list[int]:
         """The addresses of records, once written."""
+        pack, crc32 = _HEADER.pack, zlib.crc32
         addresses: list[int] = []
         done = 0
         while done < len(bodies):
             number, segment = self._open_segment()
             parts: list[bytes] = []
-            size = segment.size
-            while done < len(bodies) and size < SEGMENT_BYTES:
-                body = bodies[done]
-                room = _padded(_HEADER.size + len(body))
-                padding = bytes(room - _HEADER.size - len(body))
-                parts += (_HEADER.pack(len(body), zlib.crc32(body)), body, padding)
-                addresses.append(number << _PLACE_BITS | size >> _UNIT_BITS)
-                size += room
-                done += 1
+            base, size = number << _PLACE_BITS, segment.size
+            for body in islice(bodies, done, None):
+                if size >= SEGMENT_BYTES:
+                    break
+                length = len(body)
+                parts += (pack(length, crc32(body)), body, _PADDING[length & _LAST])
+                addresses.append(base | size >> _UNIT_BITS)
+                size += _HEADER.size + length + len(parts[-1])
+            done = len(addresses)
             self._append(segment, b"".join(parts))
         return addresses
 
     def _append(self, segment: _Segment, data: bytes) -> None:
         try:
-            with open(segment.path, "r+b" if segment.size else "wb") as file:
-                file.seek(segment.size)  # a write before may have stopped halfway
-                file.write(data)
+            self._space.write(lambda: _write_at(segment.path, segment.size, data))
         except OSError as error:
             add_advice(
                 error,
@@ -339,12 +368,21 @@ def _offset(ref: int) -> int:
 
 def _body(hash_: int, record: ColdRecord) -> bytes:
     wakes = b"".join([_WAKE.pack(kind, time) for kind, time in record.wakes])
+    if record.pickled is not None:
+        facts = _FACTS.pack(hash_, len(record.wakes) | _IS_APART, record.timers)
+        return b"".join((facts, wakes, pickled(record.key), record.pickled))
     facts = _FACTS.pack(hash_, len(record.wakes), record.timers)
     try:
         return facts + wakes + pickled((record.key, record.content))
     except Exception as error:
         raised_at_key(error, user_key(record.key))
         raise
+
+
+def _write_at(path: str, size: int, data: bytes) -> None:
+    with open(path, "r+b" if size else "wb") as file:
+        file.seek(size)  # a write before may have stopped halfway
+        file.write(data)
 
 
 def _opened(path: str) -> IO[bytes]:

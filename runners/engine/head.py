@@ -12,6 +12,7 @@ What a head keeps can be followed from snapshot to snapshot (`track_changes`, `c
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -53,6 +54,20 @@ class ChangedColumns:
         """(name, content) of each entry."""
         for key, content in zip(self.keys, self.contents):
             yield (key, *self.rest), content
+
+
+@attrs.frozen
+class PickledColumns:
+    """As ChangedColumns, of entries that a checkpoint has: contents are pickled."""
+
+    keys: list[Any]
+    rest: tuple[Any, ...]
+    contents: list[bytes]
+
+    def entries(self) -> Iterator[tuple[Any, Any]]:
+        """(name, content) of each entry."""
+        for key, content in zip(self.keys, self.contents):
+            yield (key, *self.rest), pickle.loads(content)
 
 
 def columns_of(entries: Iterable[tuple[Any, Any]]) -> list[ChangedColumns]:
@@ -131,15 +146,19 @@ class Head(Operator):
         """
         return []
 
-    def changed_columns(self) -> list[ChangedColumns]:
-        """What `changes` would give, in columns."""
-        return columns_of(self.changes())
+    def changed_columns(self, count: int) -> Iterator[ChangedColumns]:
+        """What `changes` would give, in columns of about so many keys at most."""
+        yield from columns_of(self.changes())
 
     def load(self, entries: Iterable[tuple[Any, Any]]) -> None:
         """Takes over entries that `changes` gave, of this head or of another one of the same step, before any element.
 
         If time had come anywhere at the snapshot, `advance` to there comes before.
         """
+
+    def load_pickled(self, columns: Iterable[PickledColumns]) -> None:
+        """As `load`, of pickled contents; no name comes twice."""
+        self.load(entry for part in columns for entry in part.entries())
 
 
 class SourceHead(Head):

@@ -6,7 +6,7 @@ timers   those that are set: (order of the setting, family, tag, time, hold)
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -36,6 +36,14 @@ class RecordContents:
             ("timer" if isinstance(family, TimerFamily) else "state", family.name): place
             for place, family in enumerate(families)
         }
+
+        self._lasting = {
+            family.name
+            for family in families
+            if not isinstance(family, TimerFamily) and family.spec.ttl_micros is not None
+        }
+        #: Whether anything but its key may bring a record back: a timer, the end of a cell's time to live.
+        self.may_wake = bool(self._lasting) or any(isinstance(family, TimerFamily) for family in families)
 
     def content(self, record: Record) -> Content:
         """All that a record holds; not a copy."""
@@ -78,6 +86,18 @@ class RecordContents:
             base: KeyedTimer = record[self._found("timer", name)]
             found.append((order, base.of_tag(tag) if tag else base, time, hold))
         return found
+
+    def check(self, contents: Iterable[Content]) -> None:
+        """DataError as of `restore`, for cells."""
+        for name in set().union(*[cells for cells, _ in contents]):
+            self._found("state", name)
+
+    def can_wait(self, content: Content) -> bool:
+        """Whether it may stay on disk as it is: a cell that had no time to live so far is given one when it is restored."""
+        lasting = self._lasting
+        return not lasting or all(
+            expires != NEVER for name, (_, expires) in content[0].items() if name in lasting
+        )
 
     @staticmethod
     def set_timers(timers: list[SetTimer]) -> None:

@@ -16,8 +16,8 @@ import shutil
 import struct
 import tempfile
 import zlib
-from collections.abc import Iterator
-from typing import IO, Any
+from collections.abc import Callable, Iterator
+from typing import IO, Any, TypeVar
 
 from hornbeam.error import DataError
 from hornbeam.runners.engine.bundle import Bundle
@@ -27,6 +27,8 @@ from hornbeam.utils import pickling
 
 _HEADER = struct.Struct("<II")
 _BLOCK_BYTES_MAX = 1 << 31
+
+T = TypeVar("T")
 
 
 def pickled(value: Any) -> bytes:
@@ -63,6 +65,11 @@ class TemporarySpace:
         self._count += 1
         return os.path.join(self._path, f"{self._count:06d}-{name}")
 
+    def write(self, writing: Callable[[], T]) -> T:
+        """Calls what writes to a file, which can be called again after an OSError. A runner that waits for room when a
+        disk is full has a space that does so here."""
+        return writing()
+
     def close(self) -> None:
         """Removes every file. May be called again."""
         if self._path is not None:
@@ -89,7 +96,7 @@ class SpillFile:
     def append_all(self, values: list[Any]) -> None:
         """Appends one block for each value. OSError (a full disk) leaves the blocks before it readable."""
         try:
-            self._append_all(values)
+            self._space.write(lambda: self._append_all(values))
         except OSError as error:
             add_advice(
                 error,
@@ -99,16 +106,21 @@ class SpillFile:
             raise
 
     def _append_all(self, values: list[Any]) -> None:
-        with open(self.path, "ab") as file:
+        blocks: list[tuple[int, int]] = []
+        size = self.size
+        with open(self.path, "r+b" if self.size else "wb") as file:
+            file.seek(size)  # a write before may have stopped halfway
             for value in values:
                 payload = pickled(value)
                 if len(payload) >= _BLOCK_BYTES_MAX:
                     raise DataError(f"a block of {len(payload):,} bytes is too large to spill")
                 file.write(_HEADER.pack(len(payload), zlib.crc32(payload)))
                 file.write(payload)
-                self.blocks.append((self.size + _HEADER.size, len(payload)))
-                self.size += _HEADER.size + len(payload)
-                self._space.spilled_bytes += _HEADER.size + len(payload)
+                blocks.append((size + _HEADER.size, len(payload)))
+                size += _HEADER.size + len(payload)
+        self._space.spilled_bytes += size - self.size
+        self.blocks += blocks
+        self.size = size
 
     def __iter__(self) -> Iterator[Any]:
         if not self.blocks:

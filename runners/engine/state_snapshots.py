@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import chain
+import pickle
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, compress, islice
 from typing import Any
 
 from hornbeam.error import DataError
-from hornbeam.runners.engine.head import DELETED, ChangedColumns, columns_of
+from hornbeam.runners.engine.head import DELETED, ChangedColumns, PickledColumns, columns_of
 from hornbeam.runners.engine.keyed_records import KeyedRecords, WindowTable
 from hornbeam.runners.engine.record_contents import RecordContents, SetTimer
 from hornbeam.runners.engine.waiting import WaitingElements
@@ -22,6 +23,8 @@ _WAITING = "waiting"
 _NEW_MAX = 1 << 19
 #: Records that are loaded before some go to disk.
 _LOADED_MAX = 4096
+#: What a key that was touched takes, by itself and in a column of them.
+_TOUCHED_BYTES, _NEW_BYTES = 200, 64
 
 
 class StateSnapshots:
@@ -61,8 +64,13 @@ class StateSnapshots:
         if self.is_tracking:
             self._new.setdefault(table.window, []).append(keys)
             self._new_count += len(keys)
-            if self._new_count > _NEW_MAX:
+            if self._new_count > self._new_max():
                 self._tell_apart()
+
+    def _new_max(self) -> int:
+        if self.working_set is None:
+            return _NEW_MAX
+        return min(_NEW_MAX, max(_LOADED_MAX, (self.working_set.limit >> 5) // _NEW_BYTES))
 
     def _tell_apart(self) -> None:
         """Which keys were touched, each once. As a rule it is the copy of the process that writes them that asks."""
@@ -74,15 +82,19 @@ class StateSnapshots:
         """How many keys and windows were touched, at most."""
         return self._new_count + sum(map(len, self._touched.values()))
 
-    def columns(self) -> list[ChangedColumns]:
-        """The entries that changed since the last call, by window."""
+    def memory_bytes(self) -> int:
+        """About what following the changes takes."""
+        return self._new_count * _NEW_BYTES + sum(map(len, self._touched.values())) * _TOUCHED_BYTES
+
+    def columns(self, count: int) -> Iterator[ChangedColumns]:
+        """The entries that changed since the last call, by window, so many keys at a time."""
         self._tell_apart()
         touched, self._touched = self._touched, {}
-        found = [
-            ChangedColumns(keys, (window,), self._of_window(window, keys))
-            for window, keys in ((window, list(keys)) for window, keys in touched.items())
-        ]
-        return [*found, *columns_of(self._waiting_changes())]
+        for window, keys in touched.items():
+            left = iter(keys)
+            while part := list(islice(left, count)):
+                yield ChangedColumns(part, (window,), self._of_window(window, part))
+        yield from columns_of(self._waiting_changes())
 
     def _of_window(self, window: Any, keys: list[Any]) -> list[Any]:
         table = self._records.tables.get(window)
@@ -127,6 +139,26 @@ class StateSnapshots:
         self._take_over(timers)
         for table in self._records.tables.values():
             table.is_fetched = False
+
+    def load_pickled(self, columns: Iterable[PickledColumns]) -> None:
+        """As `load`, of pickled contents. What memory has no room for goes to disk as it is."""
+        for part in columns:
+            working_set = self.working_set
+            if working_set is None or working_set.has_room() or len(part.rest) != 1:
+                self.load(part.entries())
+                continue
+            contents = list(map(pickle.loads, part.contents))
+            self._contents.check(contents)
+            stays = list(map(self._contents.can_wait, contents))
+            if not all(stays):
+                self.load(
+                    ((key, *part.rest), content)
+                    for key, content, does_stay in zip(part.keys, contents, stays)
+                    if not does_stay
+                )
+            (window,) = part.rest
+            away = (list(compress(column, stays)) for column in (part.keys, contents, part.contents))
+            working_set.put_away(window, *away)
 
     def _take_over(self, timers: list[SetTimer]) -> None:
         """Sets the timers of records that were loaded, and counts those."""

@@ -36,7 +36,7 @@ from hornbeam.runners.engine.failures import (
     short_repr,
     stopped_iteration,
 )
-from hornbeam.runners.engine.head import END_OF_TIME, ChangedColumns, Head, Hold
+from hornbeam.runners.engine.head import END_OF_TIME, ChangedColumns, Head, Hold, PickledColumns
 from hornbeam.runners.engine.keyed_records import KeyedInput, KeyedRecords, Record, WindowTable, table_keys
 from hornbeam.runners.engine.keys import user_key
 from hornbeam.runners.engine.lasting_cells import LastingFamily, swept
@@ -62,6 +62,8 @@ _SIZED = (list, tuple)
 _HOLDS_MAX = 5
 #: Timers that are fired before records may go to disk.
 _FIRED_MAX = 256
+#: Changed entries that are told at a time.
+_COLUMN_MAX = 4096
 
 
 class StatefulOperator(DoFnOperator, Head):
@@ -98,6 +100,7 @@ class StatefulOperator(DoFnOperator, Head):
         """Lets records that are not in use go to disk, so that those in memory take about that much; once, at the start."""
         self._working_set = WorkingSet(self.label, self._records, self._contents, space, memory_bytes_max)
         self._timers.working_set = self._snapshots.working_set = self._working_set
+        self._working_set.besides = self._snapshots.memory_bytes
 
     def _cell_family(self, spec: Any) -> CellFamily:
         if spec.ttl_micros is None:
@@ -455,11 +458,15 @@ class StatefulOperator(DoFnOperator, Head):
         return self._snapshots.drop()
 
     def changes(self) -> list[tuple[Any, Any]]:
-        return [entry for columns in self.changed_columns() for entry in columns.entries()]
+        return [entry for columns in self.changed_columns(_COLUMN_MAX) for entry in columns.entries()]
 
-    def changed_columns(self) -> list[ChangedColumns]:
-        return self._snapshots.columns()
+    def changed_columns(self, count: int) -> Iterator[ChangedColumns]:
+        return self._snapshots.columns(count)
 
     def load(self, entries: Iterable[tuple[Any, Any]]) -> None:
         self._snapshots.load(entries)
+        self._settle()
+
+    def load_pickled(self, columns: Iterable[PickledColumns]) -> None:
+        self._snapshots.load_pickled(columns)
         self._settle()

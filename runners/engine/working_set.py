@@ -13,7 +13,7 @@ indexes of what is on disk.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from hornbeam.runners.engine.bundle import Bundle
@@ -46,7 +46,7 @@ class WorkingSet:
         self._records = records
         self._contents = contents
         self._space = space
-        self._limit = limit
+        self.limit = limit
         #: Windows by the earliest time at which a record of theirs on disk must come back, by kind.
         self._wakes: list[TimerQueue[WindowTable]] = [TimerQueue() for _ in range(4)]
         #: Old records that may go to disk, by window; those to go next last.
@@ -55,6 +55,8 @@ class WorkingSet:
         self._sample: deque[Place] = deque(maxlen=_SAMPLE)
         self._large: dict[Place, int] = {}
         self._mean = 0
+        #: What else is kept for the records in memory, in bytes.
+        self.besides: Callable[[], int] = int
         #: How many bytes came since the last look at the sample.
         self._unseen = 0
         records.fetch, records.sampled = self.fetch, self.sampled
@@ -64,7 +66,7 @@ class WorkingSet:
     @property
     def piece(self) -> int:
         """How many records may be brought to memory at once."""
-        fits = self._limit // 8 // max(1, self._mean)
+        fits = self.limit // 8 // max(1, self._mean)
         return max(_PIECE_MIN, min(_PIECE_MAX, fits))
 
     @property
@@ -78,12 +80,12 @@ class WorkingSet:
     @property
     def elements(self) -> int:
         """How many elements may be worked on at once, should each have a record of its own."""
-        return max(_PIECE_MIN, self._limit // 8 // max(1, self._mean))
+        return max(_PIECE_MIN, self.limit // 8 // max(1, self._mean))
 
     def added(self, bundle: Bundle, places: Iterable[Place]) -> None:
         """Records were used for the elements of a bundle; notes how large they are, now and then."""
         self._unseen += len(bundle.values) * (_ELEMENT_BYTES + mean_size(bundle.values))
-        if self._unseen > self._limit >> 6:
+        if self._unseen > self.limit >> 6:
             step = max(1, len(bundle.values) // 8)
             self._look([place for at, place in enumerate(places) if at % step == 0])
 
@@ -97,7 +99,7 @@ class WorkingSet:
         self._mean = sum(sizes.values()) // len(sizes) if sizes else self._mean
         large = {place: self._size(*place) for place in (*self._large, *used)}
         self._large = {
-            place: size for place, size in large.items() if size > max(4 * self._mean, self._limit >> 8)
+            place: size for place, size in large.items() if size > max(4 * self._mean, self.limit >> 8)
         }
 
     def _size(self, table: WindowTable, key: Any) -> int:
@@ -109,10 +111,13 @@ class WorkingSet:
         held = self._records.in_memory
         if not self._mean and held:
             self._look()
-        room = self._limit - sum(store.memory_bytes for store in self._stores()) - sum(self._large.values())
+        room = self.limit - self._index_bytes() - sum(self._large.values()) - self.besides()
         if held * self._mean <= room:
             return 0
         return held - max(0, room - room // 16) // max(1, self._mean)
+
+    def _index_bytes(self) -> int:
+        return sum(store.memory_bytes for store in self._stores())
 
     # To disk
 
@@ -144,23 +149,46 @@ class WorkingSet:
         old = [(key, record) for key in keys if (record := table.old.get(key)) is not None]
         if not old:
             return 0
-        if table.cold is None:
-            table.cold = ColdStore(self._space, "state", len(self._wakes))
-            self._records.has_cold = True
-        try:
-            table.cold.put([self._cold(table, key, self._contents.content(record)) for key, record in old])
-        except Exception as error:
-            self._note(error, table)
-            raise
+        self._put(table, ((key, self._contents.content(record), None) for key, record in old))
         for key, record in old:
             del table.old[key]
             for family, cell in zip(self._records.families, record):
                 family.dropped(cell)
         self._records.in_memory -= len(old)
-        self._know_wakes(table)
         return len(old)
 
-    def _cold(self, table: WindowTable, key: Any, content: Content) -> ColdRecord:
+    def has_room(self) -> bool:
+        """Whether more of what is loaded may stay in memory; half of that is left to what will be used."""
+        if not self._mean and self._records.in_memory:
+            self._look()
+        return self._records.in_memory * self._mean + self._index_bytes() < self.limit // 2
+
+    def put_away(self, window: Any, keys: list[Any], contents: list[Content], pickled: list[bytes]) -> None:
+        """Puts contents to disk as they are pickled. None of the keys may have a record in the window."""
+        if not keys:
+            return
+        table = self._records.table(window)
+        if self._contents.may_wake:
+            self._put(table, zip(keys, contents, pickled))
+        else:
+            self._store(table).put_pickled(keys, pickled)
+
+    def _put(self, table: WindowTable, records: Iterable[tuple[Any, Content, bytes | None]]) -> None:
+        store = self._store(table)
+        try:
+            store.put([self._cold(table, *record) for record in records])
+        except Exception as error:
+            self._note(error, table)
+            raise
+        self._know_wakes(table)
+
+    def _store(self, table: WindowTable) -> ColdStore:
+        if table.cold is None:
+            table.cold = ColdStore(self._space, "state", len(self._wakes))
+            self._records.has_cold = True
+        return table.cold
+
+    def _cold(self, table: WindowTable, key: Any, content: Content, pickled: bytes | None) -> ColdRecord:
         times = [(LASTING, expires) for expires in self._contents.ends(content)]
         for family, time, hold in self._contents.timers(content):
             due = family.due(table, time)
@@ -170,7 +198,7 @@ class WorkingSet:
         first: dict[int, int] = {}
         for kind, time in times:
             first[kind] = min(time, first.get(kind, time))
-        return ColdRecord(key, content, tuple(first.items()), len(content[1]))
+        return ColdRecord(key, content, tuple(first.items()), len(content[1]), pickled)
 
     def _note(self, error: Exception, table: WindowTable) -> None:
         key = getattr(error, "hornbeam_key", None)

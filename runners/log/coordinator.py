@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import threading
 import time
 from collections import deque
@@ -82,6 +83,7 @@ class Coordinator:
         self._settings = settings
         self._relabelling = relabelling
         self._committer = Committer(sinks)
+        self._spilled = folder.spilled(settings.temp_dir)
         self._attempt: Attempt | None = None
         self._commands = Commands(self)
         self._board = StatusBoard(folder)
@@ -138,7 +140,7 @@ class Coordinator:
                 self._note_failure(error)
             raise
         finally:
-            remove_exchanges(self.folder.exchange)
+            self._remove_temporary_files()
             self._lock.release()
 
     def _with_room(self) -> Outcome:
@@ -248,7 +250,12 @@ class Coordinator:
     def _wait_for_old_workers(self) -> None:
         """Workers of a coordinator that was killed end a moment after it; none of them may be left."""
         OS_FILES.lock(self._workers_lock(), timeout=_OLD_WORKERS_SECONDS).release()
+        self._remove_temporary_files()
+
+    def _remove_temporary_files(self) -> None:
+        """What workers leave that were killed."""
         remove_exchanges(self.folder.exchange)
+        shutil.rmtree(self._spilled, ignore_errors=True)
 
     def _workers_lock(self) -> str:
         return os.path.join(self.folder.path, "workers.lock")
@@ -296,7 +303,7 @@ class Coordinator:
         finally:
             self._metrics = attempt.registry()
             self._commands.attempt_ended()
-            remove_exchanges(self.folder.exchange)
+            self._remove_temporary_files()
 
     def _origin(self) -> Manifest | None:
         """The checkpoint to begin from."""
@@ -358,7 +365,7 @@ class Coordinator:
             idle_timeout_micros=settings.idle_timeout_micros,
             exchange_bytes_max=settings.exchange_bytes_max,
             options=settings.options,
-            temp_dir=settings.temp_dir,
+            spilled=self._spilled,
             environment=Environment.here(),
             at_least_once=settings.at_least_once,
             poison=self._poison(),

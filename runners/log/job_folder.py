@@ -9,6 +9,7 @@
         answers/          <id>.json, what a command came to; taken away by who asked
         checkpoints/      a checkpoint store, with the savepoints
         exchange/         logs of the exchanges between workers, one folder for each attempt; worth nothing after it
+        spilled/          what did not fit in workers' memory (unless --temp_dir is given); worth nothing after an attempt
 
 Anybody may read; only who holds the lock writes, but for commands. A job whose lock is free is not running, whatever
 status.json says: `JobFolder.state` puts the two together.
@@ -17,6 +18,7 @@ status.json says: `JobFolder.state` puts the two together.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -189,6 +191,13 @@ class JobFolder:
             OS_FILES.mkdir(self.path)
         for folder in (self._commands, self._answers, self.checkpoints, self.exchange):
             os.makedirs(folder, exist_ok=True)  # what must survive syncs its own folder
+
+    def spilled(self, temp_dir: str | None) -> str:
+        """The folder of the workers' temporary files: the same at each start, so that what was left is found."""
+        if temp_dir is None:
+            return os.path.join(self.path, "spilled")
+        place = hashlib.sha256(self.path.encode()).hexdigest()[:8]
+        return os.path.join(os.path.abspath(temp_dir), f"hornbeam-{self.job_name}-{place}")
 
     def _in(self, name: str) -> str:
         return os.path.join(self.path, name)

@@ -16,7 +16,7 @@ from typing import Any
 
 import attrs
 
-from hornbeam.runners.engine.head import DELETED, ChangedColumns
+from hornbeam.runners.engine.head import DELETED, ChangedColumns, PickledColumns
 from hornbeam.runners.engine.keys import EncodedKey
 from hornbeam.runners.log.edges import KEY_GROUPS
 from hornbeam.runners.log.exchange import dumps
@@ -30,6 +30,8 @@ KEYED = b"k"
 _LENGTH = struct.Struct(">I")
 _REST = struct.Struct(">H")
 _ENCODED, _INT = b"ki"
+#: Entries that are loaded at a time.
+_COLUMN_MIN = 4096
 
 
 @attrs.frozen
@@ -86,18 +88,42 @@ def _tag(key: Any) -> bytes:
     return data if type(key) is tuple else data[:1] + data[1 + _LENGTH.size :]
 
 
-def loaded_entries(
+def pickled_columns(
     chunks: Iterable[tuple[Sequence[bytes], Sequence[Any]]], state: str
-) -> Iterator[tuple[Any, Any]]:
-    """(name, content) of entries of one state, as `Snapshot.scan_chunks` gives them."""
+) -> Iterator[PickledColumns]:
+    """Entries of one state, as `Snapshot.scan_chunks` gives them, in columns of some thousands."""
     skip = len(key_prefix(state, 0)) + _LENGTH.size
-    for keys, values in chunks:
-        yield from _loaded([key[skip:] for key in keys], list(map(pickle.loads, values)))
+    found: dict[bytes, PickledColumns] = {}
+    count = 0
+    for names, values in chunks:
+        before, start, keys, contents = b"", 0, [], []
+        for name, value in zip(names, values):
+            key = name[skip:]
+            if not before or not key.startswith(before):
+                start = _start(key)
+                before = key[:start]
+                column = found.get(before)
+                if column is None:
+                    column = found[before] = PickledColumns([], _rest(key, start), [])
+                keys, contents = column.keys, column.contents
+            if key[start] == _INT:
+                keys.append(int(key[start + 1 :]))
+            else:
+                table_key, value = _key(key[start:], value)
+                keys.append(table_key)
+            contents.append(value)
+        count += len(names)
+        if count >= _COLUMN_MIN:
+            yield from found.values()
+            found, count = {}, 0
+    yield from found.values()
 
 
 def loaded_entry(key: bytes, value: bytes) -> tuple[Any, Any]:
     """(name, content) of an entry; `key` is the one within its state and group."""
-    return next(_loaded([key], [pickle.loads(value)]))
+    start = _start(key)
+    table_key, value = _key(key[start:], value)
+    return (table_key, *_rest(key, start)), pickle.loads(value)
 
 
 def with_content(key: bytes, value: bytes, content: Any) -> bytes:
@@ -113,21 +139,16 @@ def _start(key: bytes) -> int:
     return 1 + _REST.size + int(_REST.unpack_from(key, 1)[0])
 
 
-def _loaded(keys: Sequence[bytes], values: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
-    before, start, rest = b"", 0, ()
-    for key, value in zip(keys, values):
-        if not before or not key.startswith(before):
-            start = _start(key)
-            before, rest = key[:start], name_of(key[1 + _REST.size : start])
-        tag = key[start]
-        if tag == _ENCODED:
-            user_key, content = value
-            yield (EncodedKey(user_key, key[start + 1 :]), *rest), content
-        else:
-            yield (int(key[start + 1 :]) if tag == _INT else _key(key[start:]), *rest), value
+def _rest(key: bytes, start: int) -> tuple[Any, ...]:
+    rest: tuple[Any, ...] = name_of(key[1 + _REST.size : start])
+    return rest
 
 
-def _key(data: bytes) -> Any:
-    if data[:1] == b"(":
-        return name_of(data)
-    return name_of(data[:1] + _LENGTH.pack(len(data) - 1) + data[1:])
+def _key(tagged: bytes, value: bytes) -> tuple[Any, bytes]:
+    """The table key, and the pickle of the content."""
+    if tagged[0] == _ENCODED:
+        user_key, content = pickle.loads(value)
+        return EncodedKey(user_key, tagged[1:]), dumps(content)
+    if tagged[:1] == b"(":
+        return name_of(tagged), value
+    return name_of(tagged[:1] + _LENGTH.pack(len(tagged) - 1) + tagged[1:]), value

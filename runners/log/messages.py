@@ -37,7 +37,8 @@ class Begin:
     idle_timeout_micros: int | None
     exchange_bytes_max: int
     options: Mapping[str, Any]
-    temp_dir: str | None
+    #: The folder of the temporary files of all workers.
+    spilled: str
     environment: Environment
     at_least_once: bool = False
     poison: Poison | None = None

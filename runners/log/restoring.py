@@ -13,7 +13,7 @@ from hornbeam.runners.engine.head import BEGINNING_OF_TIME
 from hornbeam.runners.engine.root_heads import BEGUN
 from hornbeam.runners.engine.stream_stage import StreamStage
 from hornbeam.runners.log.edges import KEY_GROUPS, worker_of_group
-from hornbeam.runners.log.keyed_entries import loaded_entries
+from hornbeam.runners.log.keyed_entries import pickled_columns
 from hornbeam.runners.log.state_names import CHANNELS, CLOCK, LOCAL_GROUP, METRICS, worker_of
 from hornbeam.runners.log.task import Task
 from hornbeam.runners.planner.plan import ROOT_URNS
@@ -60,7 +60,8 @@ def restore_task(task: Task, checkpoints: str, which: int | str) -> UnderWay:
         for name, stage in task.stages.items():
             if task.is_keyed(name):
                 assert stage.head is not None
-                stage.head.load(loaded_entries(snapshot.scan_chunks(state=stage.label), stage.label))
+                chunks: Iterator[tuple[list[bytes], list[Any]]] = snapshot.scan_chunks(state=stage.label)
+                stage.head.load_pickled(pickled_columns(chunks, stage.label))
     return under_way
 
 

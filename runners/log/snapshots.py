@@ -17,7 +17,8 @@ import pickle
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, NoReturn
 
 import attrs
@@ -28,6 +29,7 @@ from hornbeam.runners.engine.head import DELETED
 from hornbeam.runners.engine.stream_stage import StreamStage
 from hornbeam.runners.log.exchange import Exchange, dumps
 from hornbeam.runners.log.keyed_entries import KeyedChanges
+from hornbeam.runners.log.room import until_there_is_room
 from hornbeam.runners.log.state_names import (
     CHANNELS,
     CLOCK,
@@ -41,13 +43,15 @@ from hornbeam.runners.log.state_names import (
 from hornbeam.runners.log.task import Task
 from hornbeam.runners.processes.ends import end_with_parent
 from hornbeam.storage.checkpoint import StateFile, WriteTicket
-from hornbeam.storage.errors import DiskFullError
 from hornbeam.storage.files import OS_FILES
 
 #: So many entries are told and written by a copy of the process; the variable is for tests.
 FORK_ENTRIES_MIN = int(os.environ.get("HORNBEAM_FORK_ENTRIES_MIN", "2000"))
 _WAIT_SECONDS = 0.05
-_DISK_FULL_SECONDS = 0.5
+#: A copy tells so many entries at a time,
+_PIECE = 4096
+#: and writes them to files of about that size.
+_FILE_BYTES_MAX = 16 << 20
 
 
 @attrs.frozen
@@ -200,14 +204,12 @@ class Snapshots:
         return changed
 
     @staticmethod
-    def changed_in(stages: list[StreamStage]) -> list[Changes]:
-        """What changed in some heads, which hold what belongs to keys."""
-        return [
-            KeyedChanges.of(stage.label, columns)
-            for stage in stages
-            if stage.head is not None
-            for columns in stage.head.changed_columns()
-        ]
+    def changed_in(stages: list[StreamStage]) -> Iterator[Changes]:
+        """What changed in some heads, which hold what belongs to keys, some at a time."""
+        for stage in stages:
+            assert stage.head is not None
+            for columns in stage.head.changed_columns(_PIECE):
+                yield KeyedChanges.of(stage.label, columns)
 
     def _marks(self, stage: str) -> dict[str, list[int]]:
         return {
@@ -242,21 +244,19 @@ def entries_of(changed: list[Changes]) -> dict[bytes, bytes | None]:
 
 
 def write_entries(
-    ticket: WriteTicket, label: str, entries: dict[bytes, bytes | None], paused: Callable[[str], None]
+    ticket: WriteTicket,
+    label: str,
+    pieces: Iterable[dict[bytes, bytes | None]],
+    paused: Callable[[str], None],
 ) -> tuple[StateFile, ...]:
-    """Writes state files; waits while the disk is full."""
-    if not entries:
-        return ()
-    while True:
-        writer = ticket.writer(label)
-        try:
-            writer.update(entries)
-            files = writer.finish()
-            paused("")
-            return files
-        except DiskFullError as error:
-            paused(f"the disk is full: {error}")
-            time.sleep(_DISK_FULL_SECONDS)
+    """Writes state files of entries that come in pieces; waits while the disk is full."""
+    # What is not written yet is in memory, beside all else that a worker has there.
+    bytes_max = min(_FILE_BYTES_MAX, ticket.options.file_bytes_max)
+    ticket = attrs.evolve(ticket, options=attrs.evolve(ticket.options, file_bytes_max=bytes_max))
+    writer = ticket.writer(label)
+    for entries in pieces:
+        until_there_is_room(partial(writer.update, entries), paused)
+    return until_there_is_room(writer.finish, paused)
 
 
 class SnapshotThread:
@@ -311,7 +311,7 @@ class SnapshotThread:
         return SnapshotReport(cut.checkpoint, files, tokens, cut.pause_seconds * 1000, milliseconds, size)
 
     def _written(self, cut: Cut, entries: dict[bytes, bytes | None]) -> tuple[StateFile, ...]:
-        return write_entries(cut.ticket, f"w{self._worker}", entries, self._paused)
+        return write_entries(cut.ticket, f"w{self._worker}", [entries], self._paused)
 
     def _under_way(self, cut: Cut) -> dict[int, list[bytes]]:
         """For each sender, the records that were sent before its cut and not taken before ours."""

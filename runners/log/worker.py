@@ -25,7 +25,6 @@ from hornbeam.options.value_provider import RuntimeValueProvider
 from hornbeam.runners.engine import collector
 from hornbeam.runners.engine.clock import NEVER, Clock, ManualClock, WallClock
 from hornbeam.runners.engine.explain import explain_stages
-from hornbeam.runners.engine.spill import TemporarySpace
 from hornbeam.runners.engine.stream_stage import StreamStage
 from hornbeam.runners.log.exchange import Exchange, Rows, dumps
 from hornbeam.runners.log.failure_signatures import signature_of
@@ -51,6 +50,7 @@ from hornbeam.runners.log.messages import (
 )
 from hornbeam.runners.log.plans import has_test_stream, plan_for
 from hornbeam.runners.log.restoring import begin_task, restore_task
+from hornbeam.runners.log.room import WorkerSpace, until_there_is_room
 from hornbeam.runners.log.rows_under_way import RowsUnderWay
 from hornbeam.runners.log.sinks import Sinks
 from hornbeam.runners.log.snapshots import (
@@ -59,7 +59,6 @@ from hornbeam.runners.log.snapshots import (
     SnapshotReport,
     Snapshots,
     SnapshotThread,
-    entries_of,
     write_entries,
 )
 from hornbeam.runners.log.step_status import StepReports
@@ -68,15 +67,15 @@ from hornbeam.runners.processes.channel import MessageChannel
 from hornbeam.runners.processes.remote_errors import carried
 from hornbeam.storage import files
 from hornbeam.storage.checkpoint import StateFile, WriteTicket
-from hornbeam.storage.errors import DiskFullError
 from hornbeam.storage.files import OS_FILES
 from hornbeam.utils.run_end import run_scope
 
 _SIGN_OF_LIFE_SECONDS = 0.5
 _STATUS_SECONDS = 0.5
-_DISK_FULL_SECONDS = 0.5
 _IDLE_SECONDS = 0.5
 _LOOK_AGAIN_SECONDS = 0.01
+#: At a checkpoint what a worker keeps may be there twice: a copy of it writes what changed, while the worker changes it.
+_COPIES = 2
 #: Records of others taken in one turn, of each.
 _RECORDS_MAX = 16
 
@@ -143,7 +142,7 @@ class Worker:
         RuntimeValueProvider.set_runtime_options(dict(begin.options))
         self._exchange = Exchange(begin.exchange, begin.worker, begin.workers)
         threading.Thread(target=self._control, name="hornbeam-control", daemon=True).start()
-        self._space = TemporarySpace(begin.temp_dir)
+        self._space = WorkerSpace(begin.spilled, self._tell_paused)
         try:
             self._build()
             set_up: list[StreamStage] = []
@@ -166,7 +165,7 @@ class Worker:
             begin.worker,
             begin.workers,
             self._space,
-            begin.memory_bytes_max // begin.workers,
+            begin.memory_bytes_max // begin.workers // _COPIES,
             begin.bundle_size,
             self._registry,
             self._clock,
@@ -294,14 +293,7 @@ class Worker:
                 self._append(other, dumps(outbox.take()))
 
     def _append(self, other: int, data: bytes, marker: bytes | None = None) -> None:
-        while True:
-            try:
-                self._exchange.outs[other].append(data, marker)
-                return
-            except DiskFullError as error:
-                self._tell_paused(f"the disk is full: {error}")
-                time.sleep(_DISK_FULL_SECONDS)
-                self._tell_paused("")
+        until_there_is_room(lambda: self._exchange.outs[other].append(data, marker), self._tell_paused)
 
     def _look_whether_to_restart(self) -> None:
         """Test mode: after so many bundles stand still until the attempt ends with a checkpoint."""
@@ -414,8 +406,8 @@ class Worker:
         snapshots, worker = self._snapshots, self._begin.worker
 
         def write(paused: Callable[[str], None]) -> tuple[StateFile, ...]:
-            entries = entries_of(snapshots.changed_in(large))
-            return write_entries(ticket, f"w{worker}c", entries, paused)
+            pieces = (changes.entries() for changes in snapshots.changed_in(large))
+            return write_entries(ticket, f"w{worker}c", pieces, paused)
 
         copy = ForkedWrite(write)
         for stage in large:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from hornbeam.runners.log.messages import Alive, Begin, Told
+from hornbeam.runners.log.messages import Alive, Begin, Paused, Told
 from hornbeam.runners.processes.fork_server import ForkServer
 
 #: The one of this program.
@@ -42,6 +42,8 @@ class WorkerProcess:
         if isinstance(message, Told | Alive) and message.turns != self._turns:
             self._turns = message.turns
             self.last_turn = self.last_seen
+        if isinstance(message, Paused):
+            self.last_turn = self.last_seen  # it waits for room, and says so again and again
         if isinstance(message, Told):
             self.told = message
 

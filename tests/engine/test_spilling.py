@@ -70,7 +70,7 @@ def test_a_full_disk_is_an_os_error_and_the_blocks_before_stay(space, monkeypatc
     file.append("first")
 
     def full(path, mode="r", *args, **kwargs):
-        if "a" in mode:
+        if "w" in mode or "+" in mode:
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
         return open_before(path, mode, *args, **kwargs)
 
@@ -88,6 +88,8 @@ def test_a_write_that_stops_halfway_leaves_the_blocks_before_readable(space):
     with open(file.path, "ab") as torn:
         torn.write(b"half a block")
     assert list(file) == ["first"]
+    file.append("second")
+    assert list(file) == ["first", "second"]
 
 
 def test_a_spool_is_read_as_often_as_wanted_from_memory_and_disk(space):

@@ -15,7 +15,7 @@ from hornbeam.runners.engine.head import DELETED, ChangedColumns
 from hornbeam.runners.engine.keys import EncodedKey
 from hornbeam.runners.log.edges import KEY_GROUPS
 from hornbeam.runners.log.key_groups import KeyGroups, group_of, groups_of
-from hornbeam.runners.log.keyed_entries import KeyedChanges, loaded_entries, loaded_entry, with_content
+from hornbeam.runners.log.keyed_entries import KeyedChanges, loaded_entry, pickled_columns, with_content
 from hornbeam.runners.log.state_names import name_bytes, name_of
 from hornbeam.storage.checkpoint import CheckpointStore, decode_key
 from hornbeam.transforms.bounded_window import GlobalWindow, IntervalWindow
@@ -112,7 +112,11 @@ def test_entries_come_back_from_the_store(tmp_path: Path) -> None:
         writer.update(KeyedChanges.of("A", ChangedColumns([1], (), ["of another step"])).entries())
         pending.commit(writer.finish(), {})
         with store.snapshot() as snapshot:
-            found = list(loaded_entries(snapshot.scan_chunks(state="A/b"), "A/b"))
+            found = [
+                entry
+                for part in pickled_columns(snapshot.scan_chunks(state="A/b"), "A/b")
+                for entry in part.entries()
+            ]
             entries = list(snapshot.scan(state="A/b"))
     assert dict(found) == {name: content for name, content in expected.items() if content is not DELETED}
     assert len(found) == len({name for name, _ in found})

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterable
 from typing import Any
 
 from hornbeam.metrics.execution import MetricsRegistry
 from hornbeam.runners.engine.assignment import WindowAssigner
 from hornbeam.runners.engine.bundle import Bundle, from_entries
 from hornbeam.runners.engine.clock import ManualClock
-from hornbeam.runners.engine.head import DELETED, END_OF_TIME, feed
+from hornbeam.runners.engine.head import DELETED, END_OF_TIME, PickledColumns, columns_of, feed
 from hornbeam.runners.engine.keyed_records import KeyedInput
 from hornbeam.runners.engine.outputs import Outputs
 from hornbeam.runners.engine.spill import TemporarySpace
@@ -130,7 +131,17 @@ class Store:
 
     def load_into(self, head: StatefulOperator) -> None:
         """All entries, into a new head of the same step."""
-        head.load([(pickle.loads(name), pickle.loads(content)) for name, content in self.entries.items()])
+        head.load_pickled(
+            pickled(((pickle.loads(name), pickle.loads(data)) for name, data in self.entries.items()))
+        )
+
+
+def pickled(entries: Iterable[tuple[Any, Any]]) -> list[PickledColumns]:
+    """Entries as a checkpoint gives them."""
+    return [
+        PickledColumns(list(part.keys), part.rest, list(map(pickle.dumps, part.contents)))
+        for part in columns_of(entries)
+    ]
 
 
 def at(seconds: float) -> Timestamp:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import errno
 import os
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from state.stage import Stage
+from state.stage import Stage, pickled
 from state.test_snapshots import Everything
 
 from hornbeam.error import DataError
@@ -63,13 +64,25 @@ class Store(RuleBasedStateMachine):
         self.model: dict[Any, tuple[Any, dict[int, int], int]] = {}
 
     @rule(
-        keys=keys, content=CONTENTS, kinds=st.dictionaries(st.integers(0, 1), times), timers=st.integers(0, 3)
+        keys=keys,
+        content=CONTENTS,
+        kinds=st.dictionaries(st.integers(0, 1), times),
+        timers=st.integers(0, 3),
+        is_apart=st.booleans(),
     )
-    def put(self, keys: list[Any], content: Any, kinds: dict[int, int], timers: int) -> None:
+    def put(self, keys: list[Any], content: Any, kinds: dict[int, int], timers: int, is_apart: bool) -> None:
         new = [key for key in keys if key not in self.model]
         if new:
-            self.store.put([ColdRecord(key, content, tuple(kinds.items()), timers) for key in new])
+            data = pickle.dumps(content) if is_apart else None
+            wakes = tuple(kinds.items())
+            self.store.put([ColdRecord(key, content, wakes, timers, data) for key in new])
         self.model.update((key, (content, kinds, timers)) for key in new)
+
+    @rule(keys=keys, content=CONTENTS)
+    def put_pickled(self, keys: list[Any], content: Any) -> None:
+        new = [key for key in keys if key not in self.model]
+        self.store.put_pickled(new, [pickle.dumps(content) for _ in new])
+        self.model.update((key, (content, {}, 0)) for key in new)
 
     def same(self, found: list[Any], keys: Any) -> None:
         assert len(found) == len(keys)
@@ -228,6 +241,29 @@ def test_a_snapshot_tells_what_changed_and_went_to_disk_since_the_last_one(space
     assert (name[0], cells["bag"][0]) == (7, [1, 2])
     assert stage.head.changes() == []
     assert stage.head.entries() == 100
+
+
+def test_pickles_are_loaded_up_to_half_of_the_limit_and_the_others_stay_as_they_are(
+    space: TemporarySpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = Stage(Everything(), space=space)
+    stage.head.track_changes()
+    stage.feed(*[((key, [("sum", "add", (key,))]), 1) for key in range(20_000)])
+    parts = [part for entry in stage.head.changes() for part in pickled([entry])]
+
+    def pickle_of_a_key(value: Any) -> bytes:
+        assert type(value) is int, "contents are not pickled again"
+        return pickle.dumps(value)
+
+    monkeypatch.setattr(cold_store, "pickled", pickle_of_a_key)
+    again = Stage(Everything(), space=space, memory_bytes_max=16_000_000)
+    again.head.load_pickled(parts)
+    assert 4096 <= again.head._records.in_memory < 16_000
+    assert again.head.entries() == 20_000
+    again.head.track_changes()
+    found = again.feed(*[((key, [("sum", "add", (1,))]), 1) for key in (3, 19_999)])
+    assert [contents["sum"] for _, contents in again.values(found)] == [4, 20_000]
+    assert len(again.head.changes()) == 2
 
 
 def test_what_is_loaded_goes_to_disk_as_well(space: TemporarySpace) -> None:
