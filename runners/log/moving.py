@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 import attrs
@@ -28,9 +29,12 @@ from hornbeam.runners.log.state_names import (
     worker_prefix,
 )
 from hornbeam.runners.log.update_check import UpdateCheck
-from hornbeam.storage.checkpoint import CheckpointStore, Manifest, Snapshot, encode_key
+from hornbeam.storage.checkpoint import CheckpointStore, Manifest, Snapshot, StateKey, encode_key
 
 Local = dict[bytes, bytes | None]
+
+#: Entries of keys that are in memory at a time.
+_PIECE = 4096
 
 
 @attrs.frozen
@@ -93,8 +97,11 @@ def move(
     try:
         writer = pending.writer("moved")
         with store.snapshot(which) as snapshot:
-            for state in {*relabelling.labels, *relabelling.lost, *relabelling.lost_parts}:
-                writer.update(_relabelled(snapshot, state, relabelling))
+            # All that goes before all that comes: a label may be the old one of one step and the new one of another.
+            for find in (_gone, _relabelled):
+                for state in (*relabelling.labels, *relabelling.lost, *relabelling.lost_parts):
+                    for changes in find(snapshot, state, relabelling):
+                        writer.update(changes)
             writer.update(_locals(snapshot, workers, graph, relabelling))
         return pending.commit(writer.finish(), {**origin.metadata, **metadata, "moved_from": str(which)})
     except BaseException:
@@ -102,16 +109,24 @@ def move(
         raise
 
 
-def _relabelled(snapshot: Snapshot, state: str, relabelling: Relabelling) -> Local:
-    """The changes of the entries of keys of one step."""
-    changes: Local = {}
-    for key, value in snapshot.scan(groups=range(KEY_GROUPS), state=state):
-        old = encode_key(state, key.key_group, key.key)
-        changes.setdefault(old, None)
-        kept = relabelling.kept(state, key.key, value)
-        if kept is not None:
-            changes[encode_key(relabelling.labels.get(state, state), key.key_group, key.key)] = kept
-    return changes
+def _gone(snapshot: Snapshot, state: str, relabelling: Relabelling) -> Iterator[Local]:
+    """The entries of keys of a step taken away, some at a time: there may be more than fit in memory."""
+    for part in _parts(snapshot, state):
+        yield {encode_key(state, key.key_group, key.key): None for key, _ in part}
+
+
+def _relabelled(snapshot: Snapshot, state: str, relabelling: Relabelling) -> Iterator[Local]:
+    """What is left of them, under the label that the step has now."""
+    label = relabelling.labels.get(state, state)
+    for part in _parts(snapshot, state):
+        kept = ((key, relabelling.kept(state, key.key, value)) for key, value in part)
+        yield {encode_key(label, key.key_group, key.key): value for key, value in kept if value is not None}
+
+
+def _parts(snapshot: Snapshot, state: str) -> Iterator[list[tuple[StateKey, bytes]]]:
+    entries = snapshot.scan(groups=range(KEY_GROUPS), state=state)
+    while part := list(islice(entries, _PIECE)):
+        yield part
 
 
 def _locals(snapshot: Snapshot, workers: int, graph: Graph, relabelling: Relabelling) -> Local:
