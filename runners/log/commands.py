@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from hornbeam.runners.engine.explain import Explanation
 from hornbeam.runners.log.attempt import CANCELLED, INTERRUPTED, STOPPED, Attempt, Outcome
 from hornbeam.runners.log.job_folder import Command
 from hornbeam.storage.checkpoint import Manifest
+from hornbeam.storage.checkpoint.manifest import check_savepoint_name
 from hornbeam.storage.errors import StorageError
 
 if TYPE_CHECKING:
@@ -124,6 +126,10 @@ class Commands:
 
     def _savepoint(self, attempt: Attempt, command: Command) -> None:
         """Lets everything that is under way arrive first, so that any number of workers can begin from it."""
+        reason = self._why_not(command.arguments.get("name"))
+        if reason:
+            self._job.folder.reply(command, error=reason)
+            return
         stops = command.name == "stop"
         self.is_stopping = self.is_stopping or stops
         self._begun.append(command)
@@ -135,21 +141,48 @@ class Commands:
             )
         )
 
-    def _saved(self, attempt: Attempt, command: Command, manifest: Manifest, stops: bool) -> None:
-        name = command.arguments.get("name") or time.strftime("savepoint-%Y%m%d-%H%M%S")
+    def _why_not(self, name: str | None) -> str:
+        """Why a savepoint cannot have that name; nothing if it can."""
+        if name is None:
+            return ""
+        if not isinstance(name, str) or name.isdigit():
+            return f"{name!r} cannot name a savepoint: numbers are those of checkpoints"
         try:
-            self._job.store.savepoint(name)
+            check_savepoint_name(name)
+        except ValueError as error:
+            return str(error)
+        taken = any(manifest.savepoint == name for manifest in self._job.store.savepoints())
+        return f"there is a savepoint {name!r} already; take another name" if taken else ""
+
+    def _saved(self, attempt: Attempt, command: Command, manifest: Manifest, stops: bool) -> None:
+        name = command.arguments.get("name") or self._free_name()
+        reason = self._why_not(name)  # it may have been taken meanwhile
+        try:
+            if not reason:
+                self._job.store.savepoint(name)
         except StorageError as error:
-            self._reply(command, error=str(error))
-            if not stops:
-                attempt.go_on()
-                return
-        else:
+            reason = str(error)
+        if not reason:
             self._reply(command, savepoint=name, checkpoint=manifest.checkpoint)
+        elif stops:
+            stopped = f"the job has stopped with checkpoint {manifest.checkpoint}, without a savepoint"
+            self._reply(command, error=f"{reason}; {stopped}")
+        else:
+            self._reply(command, error=reason)
         if stops:
             attempt.end(Outcome(STOPPED))
         else:
             attempt.go_on()
+
+    def _free_name(self) -> str:
+        """A name that says when the savepoint was taken."""
+        name = time.strftime("savepoint-%Y%m%d-%H%M%S")
+        names = {manifest.savepoint for manifest in self._job.store.savepoints()}
+        return next(
+            each
+            for count in itertools.count(1)
+            if (each := f"{name}-{count}" if count > 1 else name) not in names
+        )
 
     def attempt_ended(self) -> None:
         """What was begun comes to nothing."""

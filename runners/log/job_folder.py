@@ -359,7 +359,9 @@ class JobFolder:
             except ValueError:
                 os.unlink(path)
                 continue
-            found.append(Command(name.removesuffix(".json"), fields["command"], fields["arguments"]))
+            if not isinstance(fields, dict) or not isinstance(fields.get("arguments"), dict):
+                continue  # not of our making
+            found.append(Command(name.removesuffix(".json"), str(fields.get("command")), fields["arguments"]))
         return found
 
     def reply(self, command: Command, /, **answer: Any) -> None:

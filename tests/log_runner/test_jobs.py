@@ -113,6 +113,29 @@ def test_what_is_asked_for_and_not_done_when_workers_die_is_answered(job: Job, m
     assert result.wait_until_finish(60_000) == "DONE"
 
 
+def test_savepoints_one_after_the_other_and_names_that_cannot_be(job: Job) -> None:
+    """What is asked for from a terminal never harms the job."""
+    result = job.start("--num_workers=2")
+    job.await_progress(20)
+    with open(os.path.join(job.folder.path, "commands", "1.json"), "w") as file:
+        file.write('{"command": "savepoint"}')  # not of our making
+    for name, why in (
+        ("a b/c", "cannot name a savepoint: use 1 to 100 letters"),
+        ("12", "'12' cannot name a savepoint: numbers are those of checkpoints"),
+    ):
+        with pytest.raises(RunnerError, match=why):
+            job.folder.ask("savepoint", name=name)
+    asked = [job.folder.send("savepoint", name=name) for name in ("one", "two", None, None, "one")]
+    answers = [job.folder.answer(id_) for id_ in asked[:-1]]
+    with pytest.raises(RunnerError, match="there is a savepoint 'one' already; take another name"):
+        job.folder.answer(asked[-1])
+    names = {answer["savepoint"] for answer in answers}
+    assert len(names) == 4 and {"one", "two"} < names
+    assert {kept.savepoint for kept in StoreReader(job.folder.checkpoints).savepoints()} == names
+    assert result.wait_until_finish(60_000) == "DONE"
+    campaign_jobs.check(job.name, job.path, job.size)
+
+
 def test_drain_gives_out_what_is_kept_and_ends(tmp_path: Path) -> None:
     job = Job("windowed", tmp_path, size=100_000)
     result = job.start("--num_workers=2")

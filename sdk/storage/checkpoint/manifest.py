@@ -107,6 +107,11 @@ def savepoint_file_name(name: str) -> str:
     return file_name
 
 
+def check_savepoint_name(name: str) -> None:
+    """ValueError if a savepoint cannot have that name."""
+    savepoint_file_name(name)
+
+
 def is_manifest_name(file_name: str) -> bool:
     """Whether a file of this name is a manifest of this store."""
     return bool(_CHECKPOINT_NAME.fullmatch(file_name) or _SAVEPOINT_NAME.fullmatch(file_name))
