@@ -30,8 +30,8 @@ KEYED = b"k"
 _LENGTH = struct.Struct(">I")
 _REST = struct.Struct(">H")
 _ENCODED, _INT = b"ki"
-#: Entries that are loaded at a time.
-_COLUMN_MIN = 4096
+#: Entries that are loaded at a time: enough for numpy, and few enough for the processor's caches.
+_COLUMN_MIN = 512
 
 
 @attrs.frozen

@@ -18,7 +18,7 @@ _DISK_FULL_SECONDS = 0.5
 T = TypeVar("T")
 
 
-def until_there_is_room(writing: Callable[[], T], paused: Callable[[str], None]) -> T:
+def until_there_is_room(writing: Callable[[], T], paused: Callable[[str], None], what: str = "") -> T:
     """What `writing` gives; called again as long as it fails for a full disk. `paused` is told why, and '' at the end."""
     is_paused = False
     while True:
@@ -28,7 +28,7 @@ def until_there_is_room(writing: Callable[[], T], paused: Callable[[str], None])
             if not is_disk_full(error):
                 raise
             is_paused = True
-            paused(f"the disk is full: {error}")
+            paused(f"the disk is full{what}: {error}")
             time.sleep(_DISK_FULL_SECONDS)
             continue
         if is_paused:
@@ -42,9 +42,10 @@ class WorkerSpace(TemporarySpace):
     def __init__(self, parent: str, paused: Callable[[str], None]) -> None:
         super().__init__(parent)
         self._paused = paused
+        self._what = f", for state that is moved to {parent}"
 
     def new_path(self, name: str) -> str:
-        return until_there_is_room(lambda: self._new_path(name), self._paused)
+        return until_there_is_room(lambda: self._new_path(name), self._paused, self._what)
 
     def _new_path(self, name: str) -> str:
         if self._path is None:
@@ -58,4 +59,4 @@ class WorkerSpace(TemporarySpace):
             OS_FILES.fault("worker.spill")
             return writing()
 
-        return until_there_is_room(write, self._paused)
+        return until_there_is_room(write, self._paused, self._what)

@@ -49,7 +49,7 @@ from hornbeam.storage.files import OS_FILES
 FORK_ENTRIES_MIN = int(os.environ.get("HORNBEAM_FORK_ENTRIES_MIN", "2000"))
 _WAIT_SECONDS = 0.05
 #: A copy tells so many entries at a time,
-_PIECE = 4096
+_PIECE = 512
 #: and writes them to files of about that size.
 _FILE_BYTES_MAX = 16 << 20
 

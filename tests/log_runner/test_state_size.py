@@ -174,5 +174,6 @@ def test_a_full_disk_under_state_that_goes_there_pauses_the_job(
         is_over.set()
         watching.join()
     paused = [message for state, message in seen if state == "PAUSED"]
-    assert paused and "the disk is full: " in paused[0] and "worker.spill" in paused[0]
+    assert paused
+    assert f"the disk is full, for state that is moved to {job.folder.spilled(None)}: " in paused[0]
     assert job.folder.record().attempts == 1
