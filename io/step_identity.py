@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import uuid
 
 from hornbeam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
-__all__ = ["step_identity"]
+__all__ = ["job_sinks_folder", "step_identity"]
 
 
 def step_identity(options: PipelineOptions, label: str) -> str:
@@ -20,3 +21,13 @@ def step_identity(options: PipelineOptions, label: str) -> str:
         return uuid.uuid4().hex[:16]
     folder = options.get_all_options().get("log_dir")
     return hashlib.sha256(f"{folder}\n{job}\n{label}".encode()).hexdigest()[:16]
+
+
+def job_sinks_folder(options: PipelineOptions) -> str | None:
+    """Where sinks of a job of LogRunner may keep what only they know: a part of the job's folder, which goes with it. None
+    without `--log_dir` and `--job_name`."""
+    job = options.view_as(GoogleCloudOptions).job_name
+    log_dir = options.get_all_options().get("log_dir")
+    if not job or not log_dir:
+        return None
+    return os.path.join(os.path.abspath(log_dir), "jobs", job, "sinks")

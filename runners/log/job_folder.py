@@ -10,6 +10,7 @@
         checkpoints/      a checkpoint store, with the savepoints
         exchange/         logs of the exchanges between workers, one folder for each attempt; worth nothing after it
         spilled/          what did not fit in workers' memory (unless --temp_dir is given); worth nothing after an attempt
+        sinks/            what sinks keep until it is committed elsewhere (`hornbeam.io.step_identity.job_sinks_folder`)
 
 Anybody may read; only who holds the lock writes, but for commands. A job whose lock is free is not running, whatever
 status.json says: `JobFolder.state` puts the two together.

@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -55,6 +56,8 @@ COORDINATOR_POINTS = (
     "files.write",
 )
 
+KINDS = ("worker", "workers", "server", "coordinator", "all")
+
 
 @attrs.define
 class Campaign:
@@ -64,19 +67,26 @@ class Campaign:
     size: int
     pause: float
     interval_ms: int
+    #: The module with the pipelines, and with what each must have committed; it is also the program that runs them.
+    jobs: Any = campaign_jobs
+    coordinator_points: tuple[str, ...] = COORDINATOR_POINTS
+    #: How often each of KINDS is killed, in proportion.
+    weights: tuple[int, ...] = (12, 3, 2, 2, 1)
+    #: A job that takes longer does not end at all.
+    timeout_s: float = 300.0
     kills: Counter[str] = attrs.field(factory=Counter)
     rounds: Counter[str] = attrs.field(factory=Counter)
     was_armed: bool = False
 
-    def round(self, kills: int, timeout: float = 300.0) -> None:
+    def round(self, kills: int) -> None:
         """One job, killed so many times, to its end; AssertionError when it did not commit what it should."""
-        name = self.chance.choice(campaign_jobs.PIPELINES)
+        name = self.chance.choice(self.jobs.PIPELINES)
         workers = self.chance.choice((1, 2, 2, 3))
         folder = tempfile.mkdtemp(prefix="hornbeam-kills-")
         describe = f"{name} with {workers} workers in {folder}"
         try:
-            self._run(name, workers, folder, kills, time.monotonic() + timeout)
-            campaign_jobs.check(name, folder, self.size)
+            self._run(name, workers, folder, kills, time.monotonic() + self.timeout_s)
+            self.jobs.check(name, folder, self.size)
         except BaseException as error:
             error.add_note(f"in {describe}; kills: {dict(self.kills)}")
             raise
@@ -119,7 +129,7 @@ class Campaign:
         )
         self.was_armed = may_arm and self.chance.random() < 0.35
         if self.was_armed:
-            point = self.chance.choice(COORDINATOR_POINTS)
+            point = self.chance.choice(self.coordinator_points)
             environment["HORNBEAM_FAULT"] = f"{point}:{self.chance.randrange(1, 12)}:kill"
         elif may_arm:
             environment["HORNBEAM_WORKER_FAULTS"] = self._worker_faults(workers)
@@ -129,7 +139,7 @@ class Campaign:
         ]  # fmt: skip
         with open(os.path.join(folder, "output"), "ab") as output:
             job = subprocess.Popen(
-                [sys.executable, str(HERE / "campaign_jobs.py"), *arguments],
+                [sys.executable, self.jobs.__file__, *arguments],
                 stdout=output,
                 stderr=output,
                 env=environment,
@@ -148,7 +158,7 @@ class Campaign:
 
     def _kill(self, job: subprocess.Popen[bytes]) -> int:
         """Kills something of a job; how many processes were killed."""
-        kind = self.chance.choices(("worker", "workers", "server", "coordinator", "all"), (12, 3, 2, 2, 1))[0]
+        kind = self.chance.choices(KINDS, self.weights)[0]
         servers, workers = children(job.pid), workers_of(job.pid)
         doomed = {
             "worker": [self.chance.choice(workers)] if workers else [],
@@ -185,10 +195,16 @@ def workers_of(pid: int) -> list[int]:
 
 
 def run(
-    kills: int, seed: int, size: int = 250, pause: float = 0.004, interval_ms: int = 50, say: bool = False
+    kills: int,
+    seed: int,
+    size: int = 250,
+    pause: float = 0.004,
+    interval_ms: int = 50,
+    say: bool = False,
+    **settings: Any,
 ) -> Campaign:
-    """Rounds until so many processes were killed."""
-    campaign = Campaign(random.Random(seed), size, pause, interval_ms)
+    """Rounds until so many processes were killed. `settings` are more of Campaign's."""
+    campaign = Campaign(random.Random(seed), size, pause, interval_ms, **settings)
     began = time.monotonic()
     while sum(campaign.kills.values()) < kills:
         left = kills - sum(campaign.kills.values())

@@ -1,0 +1,66 @@
+"""What the tests of Kafka talk to: librdkafka's mock cluster, and a real one where HORNBEAM_KAFKA names its servers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import confluent_kafka as kafka
+from confluent_kafka.admin import AdminClient, NewTopic
+
+#: host:port of a real Kafka (4.x was used), which the tests may fill with topics; those that need one are skipped without.
+REAL = os.environ.get("HORNBEAM_KAFKA", "")
+
+
+@contextlib.contextmanager
+def mock_cluster(**settings: Any) -> Iterator[str]:
+    """Bootstrap servers of brokers that live in this process. They know no transactions: what is aborted can be read."""
+    owner = kafka.Producer({"test.mock.num.brokers": 1, "log_level": 0, **settings})
+    brokers = owner.list_topics(timeout=10).brokers.values()
+    yield ",".join(f"{broker.host}:{broker.port}" for broker in brokers)
+    owner.flush(0)
+
+
+def create_topic(servers: str, name: str, partitions: int, **settings: str) -> None:
+    """Makes a topic of a real cluster, and waits until it is there."""
+    admin = AdminClient({"bootstrap.servers": servers})
+    admin.create_topics([NewTopic(name, partitions, 1, config=settings)])[name].result(30)
+
+
+def forget_group(servers: str, name: str) -> None:
+    """Ends the transaction of that id, and has the brokers forget the group's offsets."""
+    kafka.Producer({"bootstrap.servers": servers, "transactional.id": name}).init_transactions(30)
+    admin = AdminClient({"bootstrap.servers": servers})
+    admin.delete_consumer_groups([name])[name].result(30)
+
+
+def records(servers: str, topic: str, isolation: str = "read_committed", timeout: float = 60.0) -> list[Any]:
+    """All records of a topic, by partition and offset."""
+    consumer = kafka.Consumer(
+        {
+            "bootstrap.servers": servers,
+            "group.id": "tests",
+            "isolation.level": isolation,
+            "enable.partition.eof": True,
+            "enable.auto.commit": False,
+            "log_level": 0,
+        }
+    )
+    deadline = time.monotonic() + timeout
+    with contextlib.closing(consumer):
+        partitions = consumer.list_topics(topic, 10).topics[topic].partitions
+        consumer.assign([kafka.TopicPartition(topic, number, 0) for number in partitions])
+        left, found = set(partitions), []
+        while left:
+            assert time.monotonic() < deadline, f"partitions {left} of {topic} have no end"
+            for message in consumer.consume(1000, 1.0):
+                if message.error() is None:
+                    found.append(message)
+                elif message.error().code() == kafka.KafkaError._PARTITION_EOF:
+                    left.discard(message.partition())
+                else:
+                    raise kafka.KafkaException(message.error())
+        return sorted(found, key=lambda message: (message.partition(), message.offset()))
