@@ -19,6 +19,7 @@ status.json says: `JobFolder.state` puts the two together.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -35,7 +36,7 @@ from hornbeam.error import DataError, RunnerError
 from hornbeam.graph import serialize
 from hornbeam.graph.model import Graph
 from hornbeam.runners.log.environment import is_disk_full
-from hornbeam.storage.errors import LockTimeoutError, MissingFileError
+from hornbeam.storage.errors import LockTimeoutError, MissingFileError, StorageError
 from hornbeam.storage.files import OS_FILES, Lock
 
 #: The version of what lies in the folder.
@@ -75,6 +76,10 @@ COMMANDS = ("savepoint", "stop", "drain", "cancel", "explain", "checkpoint")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _POLL_SECONDS = 0.05
 _ASK_SECONDS = 60.0
+
+
+class DamagedRecordError(DataError):
+    """A job.json that is not what was written, or of another version."""
 
 
 @attrs.frozen(kw_only=True)
@@ -226,25 +231,31 @@ class JobFolder:
             OS_FILES.lock(self._in("lock"), exclusive=False, timeout=0).release()
         except LockTimeoutError:
             return True
+        except StorageError:  # somebody else's, who lets us look: to read is enough to ask
+            return _is_locked(self._in("lock"))
         return False
 
     # What it is
 
     def record(self) -> JobRecord:
-        """What the job is. RunnerError if there is no such job, DataError if the file is not what was written."""
+        """What the job is. RunnerError if there is no such job, DamagedRecordError if the file is not what was written."""
+        path = self._in("job.json")
         try:
-            fields = json.loads(OS_FILES.read_bytes(self._in("job.json")))
+            fields = json.loads(OS_FILES.read_bytes(path))
+            version = fields.pop("format", None)
+            if version == FORMAT:
+                return JobRecord(**fields)
         except MissingFileError:
             raise RunnerError(f"there is no job {self.job_name!r} in {self.log_dir}") from None
-        except ValueError as error:
-            raise DataError(f"{self._in('job.json')} is not what was written: {error}") from error
-        version = fields.pop("format", None)
-        if version != FORMAT:
-            raise DataError(
-                f"{self._in('job.json')} has format {version!r}; this hornbeam reads {FORMAT}: go on with the version that "
-                "made the job, or delete its folder"
-            )
-        return JobRecord(**fields)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise DamagedRecordError(
+                f"{path} is not what was written: {error}. The job's checkpoints are beside it: move the file away, and the "
+                "same command goes on from the newest one; --fresh starts over."
+            ) from error
+        raise DamagedRecordError(
+            f"{path} has format {version!r}; this hornbeam reads {FORMAT}: go on with the version that made the job, or "
+            "start over with --fresh"
+        )
 
     def write_record(self, record: JobRecord) -> None:
         """Durable on return. For who holds the lock."""
@@ -262,23 +273,14 @@ class JobFolder:
     # How it does
 
     def status(self) -> JobStatus | None:
-        """What the coordinator last said; None before it said anything. See `state` for whether it still lives."""
+        """What the coordinator last said; None before it said anything, and for a damaged file: it is for show.
+
+        See `state` for whether the coordinator still lives.
+        """
         try:
-            fields = json.loads(OS_FILES.read_bytes(self._in("status.json")))
-        except (MissingFileError, ValueError):
+            return _status_of(json.loads(OS_FILES.read_bytes(self._in("status.json"))))
+        except (MissingFileError, ValueError, TypeError, KeyError, AttributeError):
             return None
-        checkpoint = fields.pop("checkpoint", None)
-        steps = [
-            StepStatus(
-                **{**step, "steps": tuple(step["steps"]), "hot_keys": tuple(map(tuple, step["hot_keys"]))}
-            )
-            for step in fields.pop("steps", ())
-        ]
-        return JobStatus(
-            **{**fields, "workers": tuple(fields["workers"])},
-            steps=tuple(steps),
-            checkpoint=None if checkpoint is None else CheckpointStatus(**checkpoint),
-        )
 
     def write_status(self, status: JobStatus) -> None:
         """Replaces the status atomically, without syncing: after a crash of the machine it is worth nothing anyway.
@@ -380,14 +382,25 @@ class JobFolder:
     def delete(self) -> None:
         """Removes the job with its checkpoints and savepoints. RunnerError while it runs."""
         with self.lock(0):
-            for name in ("job.json", "graph.json", "status.json"):  # first, so that half a job is none
+            os.makedirs(
+                self._in("deleted"), exist_ok=True
+            )  # what is left of a deletion that breaks off is no job
+            for name in ("job.json", "graph.json", "status.json"):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(self._in(name))
             shutil.rmtree(self.path)
 
+    def lost_its_record(self) -> bool:
+        """Whether there are checkpoints without a job.json: it was lost, or moved away because it was damaged."""
+        if self.exists() or os.path.exists(self._in("deleted")):
+            return False
+        return os.path.exists(self._in("graph.json")) and os.path.isdir(
+            os.path.join(self.checkpoints, "manifests")
+        )
+
     def remove_state(self) -> None:
         """Forgets all checkpoints and savepoints, to start over. For who holds the lock."""
-        for folder in (self.checkpoints, self.exchange):
+        for folder in (self.checkpoints, self.exchange, self._in("deleted")):
             shutil.rmtree(folder, ignore_errors=True)
         self.create()
 
@@ -398,6 +411,31 @@ def jobs_in(log_dir: str | os.PathLike[str]) -> Iterator[JobFolder]:
     for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
         if _NAME.fullmatch(name) and (job := JobFolder(log_dir, name)).exists():
             yield job
+
+
+def _status_of(fields: dict[str, Any]) -> JobStatus:
+    checkpoint = fields.pop("checkpoint", None)
+    steps = [
+        StepStatus(**{**step, "steps": tuple(step["steps"]), "hot_keys": tuple(map(tuple, step["hot_keys"]))})
+        for step in fields.pop("steps", ())
+    ]
+    return JobStatus(
+        **{**fields, "workers": tuple(fields["workers"])},
+        steps=tuple(steps),
+        checkpoint=None if checkpoint is None else CheckpointStatus(**checkpoint),
+    )
+
+
+def _is_locked(path: str) -> bool:
+    """Whether somebody holds the lock of a file that may be read only."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _replace(stem: str, fields: Mapping[str, Any]) -> None:

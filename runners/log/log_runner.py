@@ -8,7 +8,7 @@ import time
 
 import attrs
 
-from hornbeam.error import OptionError
+from hornbeam.error import BeamError, DataError, OptionError
 from hornbeam.graph.model import Graph
 from hornbeam.graph.validate import validate
 from hornbeam.options.log_options import LogOptions
@@ -24,7 +24,7 @@ from hornbeam.runners.log.job_folder import JobFolder, JobRecord
 from hornbeam.runners.log.job_settings import JobSettings
 from hornbeam.runners.log.log_result import LogResult
 from hornbeam.runners.log.moving import Relabelling
-from hornbeam.runners.log.plans import has_test_stream
+from hornbeam.runners.log.plans import has_test_stream, plan_signature
 from hornbeam.runners.log.prometheus import MetricsServer
 from hornbeam.runners.log.sinks import sinks_of
 from hornbeam.runners.log.update_check import check_update, parse_mapping
@@ -32,6 +32,7 @@ from hornbeam.runners.log.worker_process import server
 from hornbeam.runners.runner import PipelineRunner
 from hornbeam.storage.checkpoint import StoreReader
 from hornbeam.storage.checkpoint.inspection import list_store
+from hornbeam.storage.errors import DiskFullError, StorageError
 from hornbeam.storage.files import Lock
 
 _log = logging.getLogger(__name__)
@@ -52,7 +53,12 @@ class LogRunner(PipelineRunner):
         options = options if options is not None else PipelineOptions([])
         folder = _folder(options)
         server.start()
-        lock = folder.lock()
+        try:
+            lock = folder.lock()
+        except DiskFullError:
+            raise
+        except StorageError as error:
+            raise OptionError(f"--log_dir={folder.log_dir}: jobs cannot be kept there: {error}") from error
         metrics = None
         try:
             metrics = _metrics_server(folder, options)
@@ -94,7 +100,7 @@ class LogRunner(PipelineRunner):
         )
         relabelling, sinks = Relabelling(), sinks_of(graph)
         if record.starts > 1 and _has_checkpoints(folder):
-            old = folder.graph()
+            old = _old_graph(folder, graph, record)
             relabelling = _relabelling(old, graph, log_options, folder.job_name)
             # What an older pipeline's sinks have prepared is committed by them, whatever they are called now.
             sinks = {**sinks_of(old), **sinks}
@@ -112,6 +118,16 @@ def _record(folder: JobFolder, options: LogOptions) -> JobRecord | None:
         raise OptionError(
             "--fresh forgets all checkpoints, so --restore_from has nothing to begin from. Give one of them."
         )
+    if not options.fresh and folder.lost_its_record():
+        _log.warning(
+            "Job %r has lost its job.json; it goes on from its newest checkpoint. What was remembered of elements to skip, "
+            "of failures and of restores is gone.",
+            folder.job_name,
+        )
+        record = JobRecord(
+            job_name=folder.job_name, created_micros=time.time_ns() // 1000, attempts=_attempts(folder)
+        )
+        folder.write_record(record)
     if not folder.exists():
         if options.restore_from is not None:
             raise OptionError(
@@ -136,6 +152,34 @@ def _record(folder: JobFolder, options: LogOptions) -> JobRecord | None:
     which = int(wanted) if wanted.isdigit() else wanted
     _check_kept(folder, which)
     return attrs.evolve(record, restore_from=which, restored=wanted)
+
+
+def _old_graph(folder: JobFolder, new: Graph, record: JobRecord) -> Graph:
+    """The graph that the checkpoints belong to; DataError if it cannot be read and is another one than the new one."""
+    try:
+        return folder.graph()
+    except (BeamError, StorageError, ValueError) as error:
+        with StoreReader(folder.checkpoints).snapshot(record.restore_from) as snapshot:
+            if snapshot.manifest.metadata.get("plan") != plan_signature(new):
+                raise DataError(
+                    f"job {folder.job_name!r}: its graph.json cannot be read ({error}), and its checkpoint is of another "
+                    "pipeline than this one. Start it with the pipeline that it ran, or begin anew with --fresh."
+                ) from error
+        _log.warning(
+            "Job %r: its graph.json cannot be read (%s). The pipeline is the one that its checkpoint is of, and takes its "
+            "place.",
+            folder.job_name,
+            error,
+        )
+        return new
+
+
+def _attempts(folder: JobFolder) -> int:
+    """How many attempts there were, as the checkpoints tell."""
+    return max(
+        (int(kept.metadata.get("attempt", 0)) for kept in StoreReader(folder.checkpoints).checkpoints()),
+        default=0,
+    )
 
 
 def _check_kept(folder: JobFolder, which: int | str) -> None:
@@ -199,6 +243,10 @@ def _folder(options: PipelineOptions) -> JobFolder:
 def _settings(graph: Graph, options: PipelineOptions) -> JobSettings:
     log_options, direct = options.view_as(LogOptions), options.view_as(DirectOptions)
     workers = options.view_as(WorkerOptions).num_workers or len(os.sched_getaffinity(0))
+    if workers < 0:
+        raise OptionError(
+            f"--num_workers={workers}: a number of processes; 0, as none, is one for each core."
+        )
     idle = direct.idle_timeout_secs
     return JobSettings(
         num_workers=1 if has_test_stream(graph) else workers,
@@ -227,7 +275,7 @@ def _metrics_server(folder: JobFolder, options: PipelineOptions) -> MetricsServe
         return None
     try:
         server = MetricsServer(folder.status, port)
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         raise OptionError(
             f"--metrics_port={port} cannot be had: {error}. Take another one, or 0 for a free one."
         ) from error

@@ -19,11 +19,11 @@ import attrs
 
 from hornbeam.cli.tables import print_table, size_text
 from hornbeam.error import BeamError
-from hornbeam.graph.model import Graph
 from hornbeam.options.pipeline_options import PipelineOptions
 from hornbeam.runners.log.job_folder import (
     ENDED,
     FINISHED,
+    DamagedRecordError,
     JobFolder,
     JobStatus,
     StepStatus,
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace) -> None:
-    jobs = [_summary(folder) for folder in jobs_in(args.directory)]
+    jobs = [_summary_or_damage(folder) for folder in jobs_in(args.directory)]
     if args.json:
         print(json.dumps(jobs, indent=1))
     elif not jobs:
@@ -109,7 +109,7 @@ def _list(args: argparse.Namespace) -> None:
                 job["job"],
                 job["state"],
                 job["workers"],
-                _time(job["created_micros"]),
+                _time(job["created_micros"]) if job["created_micros"] else "-",
                 job["newest_checkpoint"] if job["newest_checkpoint"] is not None else "-",
                 ", ".join(job["savepoints"]) or "-",
                 f"{job['elements_per_s']:,.0f}",
@@ -122,10 +122,28 @@ def _list(args: argparse.Namespace) -> None:
         )
 
 
+def _summary_or_damage(folder: JobFolder) -> dict[str, Any]:
+    """The summary; one job that is damaged does not hide the others."""
+    try:
+        return _summary(folder)
+    except (BeamError, StorageError, OSError) as error:
+        print(f"hornbeam job list: {error}", file=sys.stderr)
+        known = dict.fromkeys(("newest_checkpoint", "failure"))
+        counts = dict.fromkeys(("workers", "created_micros", "elements_per_s", "restarts"), 0)
+        return {
+            "job": folder.job_name,
+            "state": "DAMAGED",
+            "savepoints": [],
+            "error": str(error),
+            **known,
+            **counts,
+        }
+
+
 def _summary(folder: JobFolder) -> dict[str, Any]:
     record, status = folder.record(), folder.status()
     # A job that has not come to its first checkpoint has no store yet.
-    kept = list_store(folder.checkpoints) if os.listdir(folder.checkpoints) else []
+    kept = list_store(folder.checkpoints) if _has_store(folder) else []
     state = folder.state()
     return {
         "job": folder.job_name,
@@ -140,6 +158,10 @@ def _summary(folder: JobFolder) -> dict[str, Any]:
         "restarts": 0 if status is None else status.restarts,
         "failure": None if record.failure is None else dict(record.failure),
     }
+
+
+def _has_store(folder: JobFolder) -> bool:
+    return os.path.isdir(folder.checkpoints) and bool(os.listdir(folder.checkpoints))
 
 
 def _rate(status: JobStatus) -> float:
@@ -298,26 +320,33 @@ def _replay(args: argparse.Namespace) -> None:
 
 def _delete(args: argparse.Namespace) -> int:
     folder = JobFolder(args.directory, args.job)
-    record = folder.record()
+    try:
+        folder.record()
+    except DamagedRecordError as error:
+        print(error, file=sys.stderr)  # all the more reason
     if not args.yes:
         if not sys.stdin.isatty():
             print("hornbeam job delete: give --yes to delete without being asked", file=sys.stderr)
             return 2
-        kept = ", ".join(_summary(folder)["savepoints"]) or "none"
-        answer = input(f"Delete {record.job_name} with all checkpoints and savepoints ({kept})? [y/N] ")
+        kept = ", ".join(_summary_or_damage(folder)["savepoints"]) or "none"
+        answer = input(f"Delete {args.job} with all checkpoints and savepoints ({kept})? [y/N] ")
         if answer.strip().lower() not in ("y", "yes"):
             return 1
-    graph = folder.graph()
+    try:
+        sinks = sinks_of(folder.graph())
+    except (BeamError, StorageError, ValueError) as error:
+        print(f"what its sinks have staged stays, as its graph cannot be read: {error}", file=sys.stderr)
+        sinks = {}
     folder.delete()
-    _clear_sinks(graph)
+    _clear_sinks(sinks)
     _say(args, {"deleted": args.job}, f"{args.job} is deleted")
     return 0
 
 
-def _clear_sinks(graph: Graph) -> None:
+def _clear_sinks(sinks: Mapping[str, Any]) -> None:
     """Removes what the job's sinks staged and never committed."""
     try:
-        for sink in sinks_of(graph).values():
+        for sink in sinks.values():
             if hasattr(sink, "recover"):
                 sink.recover([])
     except Exception as error:
