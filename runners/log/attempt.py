@@ -51,6 +51,7 @@ from hornbeam.storage.errors import DiskFullError, StorageError
 from hornbeam.storage.files import OS_FILES
 
 _TICK_SECONDS = 0.05
+_COMMIT_TICK_SECONDS = 0.005
 _DISK_FULL_SECONDS = 0.5
 _TEAR_DOWN_SECONDS = 5.0
 
@@ -125,6 +126,8 @@ class Attempt:
         self.restore_ms = 0.0
         self.restore_cpu_seconds = 0.0
         self._current: _Checkpoint | None = None
+        #: A published checkpoint, and what is to be called when its sinks have committed.
+        self._published: tuple[Manifest, list[Callable[[Manifest], None]]] | None = None
         self._moves = False
         self._is_restarting = False
         self._wanted: list[tuple[bool, bool, list[Callable[[Manifest], None]]]] = []
@@ -180,7 +183,9 @@ class Attempt:
     def _turn(self) -> None:
         by_connection = {worker.channel.connection: worker for worker in self._at_work()}
         seconds = _TICK_SECONDS
-        if self._current is None and self.are_ready():
+        if self._published is not None:
+            seconds = _COMMIT_TICK_SECONDS
+        elif self._current is None and self.are_ready():
             seconds = min(seconds, max(0.0, self._next_checkpoint - time.monotonic()))
         for connection in wait_for(list(by_connection), seconds):
             self._receive(by_connection[connection])
@@ -236,6 +241,11 @@ class Attempt:
     def are_ready(self) -> bool:
         """Whether all workers are restored and at work."""
         return len(self.workers) == len(self._begins) and all(worker.is_ready for worker in self.workers)
+
+    @property
+    def waits_for_sinks(self) -> bool:
+        """Whether no checkpoint is begun until sinks have committed earlier ones."""
+        return self._published is not None or self._committer.is_behind
 
     def _send(self, message: Any) -> None:
         for worker in self.workers:
@@ -305,11 +315,16 @@ class Attempt:
             self._begin_moving()
         self._look_for_quiet()
         self._look_for_explanations()
+        if self._published is not None:
+            self._conclude()
+            return
         current = self._current
         if current is not None:
             if len(current.reports) == len(self._begins):
                 self._publish(current)
             return
+        if self._committer.is_behind:
+            return  # what can be told of the job, and what it is told, does not wait for a sink
         if self._wanted:
             is_quiesced, freeze, then = self._wanted.pop(0)
             self._begin_checkpoint(is_quiesced, freeze, then)
@@ -373,11 +388,19 @@ class Attempt:
             pause_ms=max((report.pause_ms for report in current.reports.values()), default=0.0),
         )
         self._committer.commit(manifest.checkpoint, tokens)
-        if current.then or not self._committer.has_sinks:
-            self._committer.wait()
+        self._published = manifest, current.then
+        self._conclude()
+
+    def _conclude(self) -> None:
+        """Ends a checkpoint that is published; not before its sinks have committed, where somebody waits for it."""
+        assert self._published is not None
+        manifest, then = self._published
+        if then and not self._committer.is_through:
+            return
+        self._published = None
         OS_FILES.fault("coordinator.committed")
         self._send(Published(manifest.checkpoint))
-        for call in current.then:
+        for call in then:
             call(manifest)
 
     def _give_up(self, current: _Checkpoint) -> None:

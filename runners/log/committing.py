@@ -37,11 +37,6 @@ class Committer:
         self.error: BaseException | None = None
         self._thread: threading.Thread | None = None
 
-    @property
-    def has_sinks(self) -> bool:
-        """Whether there is anything to commit at all."""
-        return bool(self._sinks)
-
     @staticmethod
     def encoded(tokens: Sequence[Any]) -> list[str]:
         """Tokens as a manifest holds them."""
@@ -65,10 +60,20 @@ class Committer:
     def uncommitted(self) -> list[Any]:
         """Tokens of earlier checkpoints whose commit is not through. They belong into the next manifest too: whoever goes on
         from that one knows no other. Waits when commits are far behind."""
-        if len(self._open) >= _OPEN_MAX:
+        if self.is_behind:
             self.wait()
         checkpoints = list(self._open)  # the thread takes away while this looks
         return [token for checkpoint in sorted(checkpoints) for token in self._open.get(checkpoint, ())]
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether so many checkpoints wait that no other one should be begun."""
+        return len(self._open) >= _OPEN_MAX
+
+    @property
+    def is_through(self) -> bool:
+        """Whether all that was published is committed."""
+        return not self._open
 
     def commit_now(self, checkpoint: int, tokens: Sequence[Any]) -> None:
         """Commits in the caller's thread."""

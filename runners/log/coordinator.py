@@ -393,7 +393,8 @@ class Coordinator:
         if now >= self._next_status:
             self._next_status = now + _STATUS_SECONDS
             self._metrics = attempt.registry()
-            self._say(self._state_of(attempt))
+            waits = "waits for sinks to commit" if attempt.waits_for_sinks else ""
+            self._say(self._state_of(attempt), waits)
             self._merge()
 
     def _drain_in_time(self, attempt: Attempt, now: float) -> None:

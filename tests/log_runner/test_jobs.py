@@ -8,6 +8,7 @@ import os
 import pickle
 import shutil
 import signal
+import threading
 import time
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -342,6 +343,34 @@ def test_a_sink_that_could_not_commit_is_asked_again(error: str, job: Job) -> No
         job.finish("--num_workers=2")
     finally:
         files.arm(None)
+
+
+def test_a_commit_that_does_not_come_back_holds_up_neither_status_nor_cancel(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when what a sink writes to is away: the job says so, takes no checkpoints, and does what it is told."""
+    let_through, under_way = threading.Event(), threading.Lock()
+    commit = campaign_jobs.WriteStaged.commit
+
+    def held_up(sink: Any, token: str) -> None:
+        with under_way:
+            let_through.wait()
+            commit(sink, token)
+
+    monkeypatch.setattr(campaign_jobs.WriteStaged, "commit", held_up)
+    result = job.start()
+    _await(
+        lambda: "waits for sinks to commit" in (status := job.folder.status()).message and status.checkpoint
+    )
+    told = job.folder.status().updated_micros
+    _await(lambda: job.folder.status().updated_micros > told)
+    result.cancel()
+    assert result.wait_until_finish(30_000) == "CANCELLED"
+    let_through.set()
+    with under_way:  # the one that was held up has ended
+        pass
+    monkeypatch.undo()
+    job.finish()
 
 
 def test_metrics_count_what_counted(tmp_path: Path) -> None:
