@@ -220,6 +220,10 @@ class TwoPhaseWrite(DoFn):
         """Throws away what earlier runs staged, but for these tokens."""
         self.sink.recover(tokens)
 
+    def release(self) -> None:
+        """Lets go of what commits keep open: the job has ended."""
+        self.sink.release()
+
 
 class TimedTwoPhaseWrite(TwoPhaseWrite):
     """As TwoPhaseWrite, for sinks that want timestamps."""

@@ -102,6 +102,15 @@ class Committer:
             except Exception:
                 _log.warning("Step %r: abort of %r failed", label, token, exc_info=True)
 
+    def release(self) -> None:
+        """Has sinks let go of what they keep open, once nothing is under way; best effort."""
+        for label, sink in self._sinks.items() if self.is_through else ():
+            try:
+                if hasattr(sink, "release"):
+                    sink.release()
+            except Exception:
+                _log.warning("Step %r: its sink cannot be closed", label, exc_info=True)
+
     def check(self) -> None:
         """Raises what a commit failed with."""
         if self.error is not None:

@@ -140,6 +140,7 @@ class Coordinator:
                 self._note_failure(error)
             raise
         finally:
+            self._committer.release()
             self._remove_temporary_files()
             self._lock.release()
 
