@@ -61,6 +61,7 @@ soak: $(READY) links
 	$(BIN)/python -m tests.bench.multiprocess_bench --memory 100000000
 	HORNBEAM_SOAK=1 $(BIN)/python -m pytest -q tests/model
 	$(BIN)/python tests/log_runner/kill_campaign.py --kills 1000
+	test -z "$$HORNBEAM_KAFKA" || $(BIN)/python tests/kafka_io/kafka_kill_campaign.py --kills 200
 	$(BIN)/python -m tests.bench.stream_scale
 	$(BIN)/python -m tests.bench.stream_scale --seconds 600
 	SCALE=20 $(BIN)/python -m pytest -q tests/properties/test_streams_against_reference.py

@@ -359,11 +359,11 @@ def test_a_commit_that_does_not_come_back_holds_up_neither_status_nor_cancel(
 
     monkeypatch.setattr(campaign_jobs.WriteStaged, "commit", held_up)
     result = job.start()
-    _await(
+    await_(
         lambda: "waits for sinks to commit" in (status := job.folder.status()).message and status.checkpoint
     )
     told = job.folder.status().updated_micros
-    _await(lambda: job.folder.status().updated_micros > told)
+    await_(lambda: job.folder.status().updated_micros > told)
     result.cancel()
     assert result.wait_until_finish(30_000) == "CANCELLED"
     let_through.set()
