@@ -24,6 +24,14 @@ def mock_cluster(**settings: Any) -> Iterator[str]:
     owner.flush(0)
 
 
+#: A campaign's broker is killed and started again.
+_AWAY = (
+    kafka.KafkaError._TRANSPORT,
+    kafka.KafkaError._ALL_BROKERS_DOWN,
+    kafka.KafkaError.UNKNOWN_TOPIC_OR_PART,
+)
+
+
 def create_topic(servers: str, name: str, partitions: int, **settings: str) -> None:
     """Makes a topic of a real cluster, and waits until it is there."""
     admin = AdminClient({"bootstrap.servers": servers})
@@ -37,7 +45,16 @@ def forget_group(servers: str, name: str) -> None:
     admin.delete_consumer_groups([name])[name].result(30)
 
 
-def records(servers: str, topic: str, isolation: str = "read_committed", timeout: float = 60.0) -> list[Any]:
+def _partitions(consumer: Any, topic: str, deadline: float) -> Any:
+    while True:
+        try:
+            return consumer.list_topics(topic, 10).topics[topic].partitions
+        except kafka.KafkaException as error:
+            if error.args[0].code() not in _AWAY or time.monotonic() > deadline:
+                raise
+
+
+def records(servers: str, topic: str, isolation: str = "read_committed", timeout: float = 120.0) -> list[Any]:
     """All records of a topic, by partition and offset."""
     consumer = kafka.Consumer(
         {
@@ -51,7 +68,7 @@ def records(servers: str, topic: str, isolation: str = "read_committed", timeout
     )
     deadline = time.monotonic() + timeout
     with contextlib.closing(consumer):
-        partitions = consumer.list_topics(topic, 10).topics[topic].partitions
+        partitions = _partitions(consumer, topic, deadline)
         consumer.assign([kafka.TopicPartition(topic, number, 0) for number in partitions])
         left, found = set(partitions), []
         while left:
@@ -61,6 +78,6 @@ def records(servers: str, topic: str, isolation: str = "read_committed", timeout
                     found.append(message)
                 elif message.error().code() == kafka.KafkaError._PARTITION_EOF:
                     left.discard(message.partition())
-                else:
+                elif message.error().code() not in _AWAY:
                     raise kafka.KafkaException(message.error())
         return sorted(found, key=lambda message: (message.partition(), message.offset()))
