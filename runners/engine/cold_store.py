@@ -342,9 +342,7 @@ class ColdStore:
         return (each for each, is_there in zip(found, there.tolist()) if is_there)
 
     def _delete(self, number: int) -> None:
-        segment = self._segments.pop(number)
-        if os.path.exists(segment.path):
-            os.unlink(segment.path)
+        self._space.remove(self._segments.pop(number).path)
 
     def delete(self) -> None:
         """Removes its files; nothing is in it afterwards."""

@@ -129,6 +129,7 @@ class PartitionedCells:
     def _leave_on_disk(self, file: SpillFile) -> dict[WindowSet, Cell]:
         """Cells whose gathered values are DiskValues. Values of a block are written again, key by key."""
         values = SpillFile(self._space, "values")
+        values.delete_when_unused()
         places: dict[tuple[WindowSet, Any], tuple[list[int], int]] = {}
         cells: dict[WindowSet, Cell] = {}
         for record in _records(file):

@@ -15,6 +15,7 @@ import pickle
 import shutil
 import struct
 import tempfile
+import weakref
 import zlib
 from collections.abc import Callable, Iterator
 from typing import IO, Any, TypeVar
@@ -48,6 +49,9 @@ class TemporarySpace:
         self._path: str | None = None
         self._count = 0
         self.spilled_bytes = 0
+        #: For each copy of the process that may read files: files are kept meanwhile that are not needed here any more.
+        self._readers: list[None] = []
+        self._doomed: list[str] = []
 
     def new_path(self, name: str) -> str:
         """A path for a new file; the directory is made with the first one."""
@@ -69,6 +73,23 @@ class TemporarySpace:
         """Calls what writes to a file, which can be called again after an OSError. A runner that waits for room when a
         disk is full has a space that does so here."""
         return writing()
+
+    def remove(self, path: str) -> None:
+        """Removes a file of this space; later, while a copy of the process may read it."""
+        if self._readers:
+            self._doomed.append(path)
+        else:
+            _unlink(path)
+
+    def hold(self) -> None:
+        """From now on a copy of the process, which is made then, may read files as they are now."""
+        self._readers.append(None)
+
+    def release(self) -> None:
+        """A copy has ended. May be called on another thread; takes no lock, for which a copy might wait for ever."""
+        self._readers.pop()
+        while self._doomed and not self._readers:
+            _unlink(self._doomed.pop())
 
     def close(self) -> None:
         """Removes every file. May be called again."""
@@ -145,11 +166,19 @@ class SpillFile:
             )
         return pickle.loads(payload)
 
+    def delete_when_unused(self) -> None:
+        """Removes the file once nobody can read it any more."""
+        weakref.finalize(self, self._space.remove, self.path).atexit = False
+
     def delete(self) -> None:
         """Removes the file; there are no blocks afterwards."""
-        if os.path.exists(self.path):
-            os.unlink(self.path)
+        self._space.remove(self.path)
         self.blocks = []
+
+
+def _unlink(path: str) -> None:
+    if os.path.exists(path):
+        os.unlink(path)
 
 
 class DiskValues:

@@ -112,8 +112,13 @@ class ForkedWrite:
     A fork copies no memory until one of the two writes to it, so the cut takes some milliseconds however much has changed.
     """
 
-    def __init__(self, write: Callable[[Callable[[str], None]], tuple[StateFile, ...]]) -> None:
-        """`write` is called in the copy, with what tells of a full disk."""
+    def __init__(
+        self,
+        write: Callable[[Callable[[str], None]], tuple[StateFile, ...]],
+        ended: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`write` is called in the copy, with what tells of a full disk; `ended` here, when the copy has gone."""
+        self._ended = ended
         #: What is to be let go of when the copy has gone.
         self.dropped: list[Any] = []
         self._read, writing = os.pipe()
@@ -129,18 +134,22 @@ class ForkedWrite:
                 try:
                     message = pickle.load(told)
                 except EOFError:
-                    os.waitpid(self._pid, 0)
+                    self._wait()
                     raise InternalError("the copy of a worker that writes its state has died") from None
                 if isinstance(message, str):
                     paused(message)
                     continue
-                os.waitpid(self._pid, 0)
+                self._wait()
                 if isinstance(message, BaseException):
                     raise message
                 while self.dropped:
                     self.dropped.pop()  # one by one, so that other threads come between
                 files: tuple[StateFile, ...] = message
                 return files
+
+    def _wait(self) -> None:
+        os.waitpid(self._pid, 0)
+        self._ended()
 
 
 def _be_the_copy(writing: int, write: Callable[[Callable[[str], None]], tuple[StateFile, ...]]) -> NoReturn:

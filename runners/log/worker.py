@@ -409,7 +409,8 @@ class Worker:
             pieces = (changes.entries() for changes in snapshots.changed_in(large))
             return write_entries(ticket, f"w{worker}c", pieces, paused)
 
-        copy = ForkedWrite(write)
+        self._space.hold()
+        copy = ForkedWrite(write, self._space.release)
         for stage in large:
             assert stage.head is not None
             copy.dropped += stage.head.drop_changes()

@@ -14,6 +14,7 @@ from hornbeam.coders import FastPrimitivesCoder
 from hornbeam.error import DataError
 from hornbeam.runners.engine import partitioned
 from hornbeam.runners.engine.bundle import Bundle
+from hornbeam.runners.engine.cold_store import ColdRecord, ColdStore
 from hornbeam.runners.engine.emission import END_OF_TIME_MICROS
 from hornbeam.runners.engine.folding import GatherFolding, folding_for
 from hornbeam.runners.engine.grouping import GroupingOperator
@@ -118,6 +119,19 @@ def test_values_on_disk_can_be_read_again_and_travel_as_a_list(space):
     assert list(values) == list(values) == [1, 2, 3]
     assert len(values) == 3
     assert pickle.loads(pickle.dumps(values)) == [1, 2, 3]
+
+
+def test_files_stay_while_a_copy_of_the_process_may_read_them(space):
+    store = ColdStore(space, "state", 0)
+    store.put([ColdRecord("a", 1)])
+    (path,) = [segment.path for segment in store._segments.values()]
+    space.hold()
+    space.hold()
+    assert store.take(["a"]) == [("a", 1)]
+    space.release()
+    assert os.path.exists(path)
+    space.release()
+    assert not os.path.exists(path)
 
 
 # Groupings larger than memory
