@@ -101,6 +101,14 @@ class Folding:
         accumulator = (cell.accumulators[key],) if key in cell.accumulators else ()
         return cell.pending.get(key, ()), accumulator
 
+    def count(self, cell: Cell) -> int:
+        """How many values pend in a cell."""
+        return sum(map(len, cell.pending.values()))
+
+    def some_values(self, cell: Cell) -> list[Any]:
+        """A few of those."""
+        return list(chain.from_iterable(values[:2] for values in _some(cell.pending.values())))
+
     def put(self, cell: Cell, key: Any, content: Any) -> None:
         """Makes what `content` gave the cell's content for a key."""
         values, accumulator = content
@@ -242,6 +250,14 @@ class JoinFolding(Folding):
     def keys(self, cell: Cell) -> Iterable[Any]:
         assert isinstance(cell, JoinCell)
         return cell.all_keys()
+
+    def count(self, cell: Cell) -> int:
+        assert isinstance(cell, JoinCell)
+        return sum(len(values) for part in cell.parts for values in part.values())
+
+    def some_values(self, cell: Cell) -> list[Any]:
+        assert isinstance(cell, JoinCell)
+        return [value for part in cell.parts for values in _some(part.values()) for value in values[:2]]
 
     def content(self, cell: Cell, key: Any) -> Any:
         assert isinstance(cell, JoinCell)

@@ -11,7 +11,7 @@ put together partition by partition. A key that is larger than a partition may b
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from operator import itemgetter
 from typing import Any
 
@@ -28,8 +28,9 @@ from hornbeam.runners.engine.sizes import mean_size
 from hornbeam.runners.engine.spill import TemporarySpace
 from hornbeam.transforms.window import TimestampCombiner
 
-#: Values that may pend in all cells of a combine before they are folded.
+#: Values that may pend in all cells of a combine before they are folded; fewer under a small limit.
 PENDING_MAX = 1 << 17
+_PENDING_BYTES = 256
 
 _LOOK_EVERY = 1 << 14
 
@@ -47,6 +48,7 @@ class GroupingOperator:
         self._limit = memory_bytes_max
         self._cells: dict[WindowSet, Cell] = {}
         self._pending = 0
+        self._pending_max = min(PENDING_MAX, memory_bytes_max // _PENDING_BYTES)
         self._value_bytes = 0
         self._value_mean = 0
         #: Elements until the size of values is looked at again.
@@ -55,6 +57,13 @@ class GroupingOperator:
         self._raw: GatheredPairs = {}
         self._fired = -END_OF_TIME_MICROS * 2
         self._stamps_wanted = spec.timestamp_combiner != TimestampCombiner.OUTPUT_AT_EOW
+        #: Called when the cells take more than the limit, in place of what a batch run does, to empty them.
+        self.overflow: Callable[[], None] | None = None
+
+    @property
+    def value_bytes(self) -> int:
+        """About what a value that pends takes."""
+        return self._value_mean
 
     @property
     def keeps_stamps(self) -> bool:
@@ -171,7 +180,7 @@ class GroupingOperator:
                 self._value_mean = 8 + mean_size(values)
                 self._unseen = min(_LOOK_EVERY, (self._limit >> 6) // self._value_mean)
             self._value_bytes += len(pairs) * self._value_mean
-        if self._pending >= PENDING_MAX or self._value_bytes > self._limit:
+        if self._pending > self._pending_max or self._value_bytes > self._limit:
             self._measure()
 
     def _measure(self) -> None:
@@ -181,11 +190,32 @@ class GroupingOperator:
             for cell in self._cells.values():
                 self.folding.compact(cell)
             self._value_bytes = 0
-        held = self._value_bytes + sum(map(self.folding.size, self._cells.values()))
+        held = self.held()
+        if held > self._limit and self.folding.gathers and self.overflow is not None:
+            # Of what was counted, windows that have fired have taken their share with them.
+            self._value_bytes = self._value_mean * sum(map(self.folding.count, self._cells.values()))
+            held = self.held()
         if held > self._limit:
-            self._spill()
+            self.spill()
 
-    def _spill(self) -> None:
+    def take_over(self, cells: dict[WindowSet, Cell]) -> None:
+        """Goes on with these cells, in a run that has gathered nothing so far."""
+        self._cells.update(cells)
+        if self.folding.gathers:
+            some = [value for cell in list(cells.values())[:8] for value in self.folding.some_values(cell)]
+            self._value_mean = 8 + mean_size(some)
+            self._value_bytes = self._value_mean * sum(map(self.folding.count, cells.values()))
+
+    def held(self) -> int:
+        """About what the cells take in memory."""
+        return self._value_bytes + sum(map(self.folding.size, self._cells.values()))
+
+    def spill(self) -> None:
+        """Moves all cells to disk."""
+        if self.overflow is not None:
+            self.overflow()
+            self._pending = self._value_bytes = 0
+            return
         if self._spilled is None:
             self._spilled = PartitionedCells(self.spec, self._space, self._limit, level=0)
         self._spilled.write(self._cells)
@@ -201,7 +231,7 @@ class GroupingOperator:
                 return  # spilled windows wait for the end; they are read once, partition by partition
             self._write_raw()
             if self._cells:
-                self._spill()
+                self.spill()
             spilled, self._spilled = self._spilled, None
             for cells in spilled.read():
                 yield from emit_windows(self.spec, cells, self._fired, watermark)

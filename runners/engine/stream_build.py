@@ -37,7 +37,7 @@ from hornbeam.transforms.window import GlobalWindows, TimestampCombiner
 
 _log = logging.getLogger(__name__)
 
-#: More than any memory limit: windows of unbounded data go when they have fired, and are not put to disk before.
+#: More than any memory limit: panes of side inputs are in memory as the views themselves are.
 UNLIMITED = 1 << 62
 
 
@@ -181,15 +181,12 @@ class StreamBuilder(StageBuilder):
     def _grouping_head(
         self, step: Transform, container: MetricsContainer, receivers: dict[str, Receiver]
     ) -> Operator:
-        source = self.graph.pcollections[next(iter(step.main_inputs().values()))]
-        self._batch.memory_bytes_max = self._share if source.is_bounded else UNLIMITED
         grouping = self.grouping_operator(step)
-        self._batch.memory_bytes_max = self._share
         head: Head
         if isinstance(grouping, JoinOperator) or (
             type(grouping) is GroupingOperator and not grouping.keeps_stamps
         ):
-            head = WindowedGrouping(grouping, container)
+            head = WindowedGrouping(grouping, container, self._batch.space, self._share)
         elif isinstance(grouping, TriggeredGrouping):
             head = grouping
         else:

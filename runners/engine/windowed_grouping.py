@@ -3,19 +3,24 @@
 For the default trigger without lateness over windows that do not merge. There a key needs no trigger state and no timer, and
 what the batch engine's groupings gather is all there is to keep. Everything else is `triggered_grouping`'s; property tests
 hold the two to one answer.
+
+Past the memory limit all that was gathered goes to disk (`cold_groups`), and gathering begins anew. A *part* is what was
+gathered between two such moments: a key may have an entry in each, which are put together when its window fires.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from operator import itemgetter
 from typing import Any
 
+import attrs
 import numpy as np
 
 from hornbeam.metrics.execution import MetricsContainer, set_current
 from hornbeam.runners.engine.bundle import Bundle, Coded, Intervals, WindowSet
-from hornbeam.runners.engine.emission import END_OF_TIME_MICROS
+from hornbeam.runners.engine.cold_groups import Chunk, ColdGroups
+from hornbeam.runners.engine.emission import END_OF_TIME_MICROS, OutputChunks
 from hornbeam.runners.engine.failures import naming
 from hornbeam.runners.engine.folding import Cell
 from hornbeam.runners.engine.grouping import GroupingOperator
@@ -24,24 +29,58 @@ from hornbeam.runners.engine.keys import canonical_key
 from hornbeam.runners.engine.late_data import count_late
 from hornbeam.runners.engine.operator import Receiver
 from hornbeam.runners.engine.pairs import refuse_non_pairs
+from hornbeam.runners.engine.partitioned import PartitionedCells, merge_stamps
+from hornbeam.runners.engine.sizes import mean_size, size_of
+from hornbeam.runners.engine.spill import SpillFile, TemporarySpace
 
 _first = itemgetter(0)
 
+#: Every so many entries that are loaded, one is measured.
+_LOADED_EVERY = 64
+#: An entry in a dict, with its list or number.
+_ENTRY_BYTES = 200
+
+
+@attrs.frozen
+class Stamped:
+    """The content of an entry whose output gets a timestamp of its inputs."""
+
+    content: Any
+    stamp: int
+
 
 class WindowedGrouping(Head):
-    """A grouping that fires each window once, when it ends. `inner` gathers."""
+    """A grouping that fires each window once, when it ends. `inner` gathers, up to `memory_bytes_max`."""
 
-    def __init__(self, inner: GroupingOperator, container: MetricsContainer) -> None:
+    def __init__(
+        self,
+        inner: GroupingOperator,
+        container: MetricsContainer,
+        space: TemporarySpace,
+        memory_bytes_max: int,
+    ) -> None:
         super().__init__(inner.spec.label, container, {})
         self._inner = inner
+        self._space = space
+        self._limit = memory_bytes_max
+        inner.overflow = self._to_disk
+        self._cold = ColdGroups(inner.spec, space)
+        #: The number of what is gathered in memory.
+        self._part = 0
+        #: Last timestamps up to which windows have fired.
+        self._fired = BEGINNING_OF_TIME
         self._watermark = BEGINNING_OF_TIME
         #: The smallest last timestamp of a window that something is kept for.
         self._next = END_OF_TIME
         self._known: set[WindowSet] = set()
         #: The earliest timestamp of an output, where outputs get those of their inputs; None when not known.
         self._stamp_hold: int | None = None
-        #: Table keys that changed, by window set, once changes are tracked.
+        #: Table keys of this part that changed, by window set, once changes are tracked.
         self._dirty: dict[WindowSet, set[Any]] | None = None
+        #: Chunks that went to disk before `changes` told of them, and what those that are gone had: (windows, part, keys).
+        self._untold: dict[Chunk, None] = {}
+        self._gone: SpillFile | None = None
+        self._gone_count = 0
 
     def setup(self) -> None:
         with naming(f"{self.label}, setup"):
@@ -123,11 +162,14 @@ class WindowedGrouping(Head):
         if self._dirty is not None:
             self._mark_fired(watermark, self._dirty)
         # A window has ended when the watermark is past its last timestamp; `fire` takes those it has reached.
-        fired = self._inner.fire(END_OF_TIME_MICROS if watermark >= END_OF_TIME else watermark - 1)
+        last = END_OF_TIME_MICROS if watermark >= END_OF_TIME else watermark - 1
+        fired = self._fire_with_disk(last) if self._cold.chunks else self._inner.fire(last)
         while (bundle := self._next_bundle(fired)) is not None:
             self.emit(bundle)
+        self._fired = last
+        self._inner.passed(last)
         self._stamp_hold = None
-        self._known = set(self._inner.cells)
+        self._known = {*self._inner.cells, *self._cold.chunks}
         ends = (w.max_micros for windows in self._known for w in windows if w.max_micros >= watermark)
         self._next = min(ends, default=END_OF_TIME)
 
@@ -144,7 +186,7 @@ class WindowedGrouping(Head):
             return self._next
         if self._stamp_hold is None:
             stamps = (min(cell.stamps.values(), default=END_OF_TIME) for cell in self._inner.cells.values())
-            self._stamp_hold = min(stamps, default=END_OF_TIME)
+            self._stamp_hold = min([*stamps, *self._cold.stamps()], default=END_OF_TIME)
         return min(self._next, self._stamp_hold)
 
     def next_watermark(self) -> int:
@@ -153,25 +195,124 @@ class WindowedGrouping(Head):
     def holds(self) -> list[Hold]:
         if self._next >= END_OF_TIME:
             return []
-        open_ = [
-            (windows, cell)
-            for windows, cell in self._inner.cells.items()
-            if any(w.max_micros == self._next for w in windows)
-        ]
-        keys = sum(len(cell) for _, cell in open_)
-        window = next((w for windows, _ in open_ for w in windows if w.max_micros == self._next), None)
-        return [Hold(self._next, f"window {window}, which has not ended, with the values of {keys} keys")]
+        first = {
+            windows: w
+            for windows in {**self._inner.cells, **self._cold.chunks}
+            for w in windows
+            if w.max_micros == self._next
+        }
+        cells = self._inner.cells
+        keys = sum(len(cells[windows]) for windows in first if windows in cells)
+        on_disk = sum(chunk.keys for windows in first for chunk in self._cold.has(windows))
+        window = next(iter(first.values()), None)
+        values = f"the values of {keys + on_disk} keys" + (f", {on_disk} of them on disk" if on_disk else "")
+        return [Hold(self._next, f"window {window}, which has not ended, with {values}")]
 
     def entries(self) -> int:
-        return sum(map(len, self._inner.cells.values()))
+        return sum(map(len, self._inner.cells.values())) + self._cold.keys()
+
+    # Disk
+
+    def _to_disk(self) -> None:
+        """All that is in memory becomes chunks on disk, and the next part begins."""
+        with naming(f"{self.label}, moving groups to disk (--memory_limit)"):
+            dirty = self._dirty or {}
+            known = set(self._inner.cells)
+            untold = self._cold.put(self._inner.cells, self._part, self._inner.value_bytes, dirty)
+            for windows, keys in dirty.items():
+                if windows not in known:
+                    self._note_gone(windows, self._part, keys)
+        self._untold.update(dict.fromkeys(untold))
+        dirty.clear()
+        self._part += 1
+
+    def _fire_with_disk(self, last: int) -> Iterator[Bundle]:
+        """Fires every window that ends up to `last`, where some of them have chunks."""
+        holding: dict[Any, list[WindowSet]] = {}
+        left: dict[WindowSet, int] = {}
+        for windows in {**self._cold.chunks, **self._inner.cells}:
+            left[windows] = sum(1 for window in windows if window.max_micros > self._fired)
+            for window in windows:
+                if self._fired < window.max_micros <= last:
+                    holding.setdefault(window, []).append(windows)
+        out = OutputChunks()
+        folding = self._inner.folding
+        for window in sorted(holding):
+            sets = holding.pop(window)
+            for windows in sets:
+                left[windows] -= 1
+            last_of = {windows for windows in sets if not left[windows]}
+            for cell in self._cells_of(window, sets, last_of):
+                yield from out.add_items(self.label, window, folding.result_items([cell]), cell.stamps)
+        yield from out.rest()
+
+    def _cells_of(self, window: Any, sets: list[WindowSet], last_of: set[WindowSet]) -> Iterator[Cell]:
+        """All that a window has, in one cell or, where that is too much for memory, in several with different keys.
+
+        Of the sets that it is the last one of, nothing is kept any more.
+        """
+        size = sum(map(self._cold.size, sets))
+        if size and size + self._inner.held() > self._limit:
+            self._inner.spill()
+            size = sum(map(self._cold.size, sets))
+        if size <= self._limit // 2:
+            cell = self._inner.folding.new_cell()
+            for part in self._parts(sets, last_of):
+                self._absorb(cell, part)
+            yield cell
+            return
+        apart = PartitionedCells(self._inner.spec, self._space, self._limit, level=0)
+        for part in self._parts(sets, last_of):
+            cell = self._inner.folding.new_cell()
+            self._absorb(cell, part)
+            apart.write({(window,): cell})
+        for cells in apart.read():
+            yield from cells.values()
+
+    def _parts(self, sets: list[WindowSet], last_of: set[WindowSet]) -> Iterator[Cell]:
+        """What sets of windows have on disk and in memory, to be absorbed, in the order in which it came."""
+        for windows in sets:
+            is_last = windows in last_of
+            for chunk in self._cold.has(windows):
+                part = self._cold.read(chunk, takes=is_last)
+                if is_last and self._dirty is not None:
+                    self._untold.pop(chunk, None)
+                    self._note_gone(windows, chunk.part, part.pending or part.accumulators)
+                yield part
+            if is_last:
+                self._cold.chunks.pop(windows, None)
+        for windows in sets:
+            cell = self._inner.cells.get(windows)
+            if cell is not None:
+                yield cell
+                if windows in last_of:
+                    del self._inner.cells[windows]
+
+    def _absorb(self, cell: Cell, part: Cell) -> None:
+        self._inner.folding.absorb(cell, part)
+        merge_stamps(self._inner.spec, cell.stamps, part.stamps)
 
     # Snapshots
 
     def track_changes(self) -> None:
         self._dirty = {}
+        self.drop_changes()
+
+    def drop_changes(self) -> list[Any]:
+        """Forgets the changes that wait, and gives what held them."""
+        dirty, self._dirty = self._dirty or {}, {}
+        untold, self._untold = self._untold, {}
+        self._forget_gone()
+        return [*dirty.values(), untold]
+
+    def _forget_gone(self) -> None:
+        if self._gone is not None:
+            self._gone.delete()
+        self._gone, self._gone_count = None, 0
 
     def changes_waiting(self) -> int:
-        return sum(map(len, (self._dirty or {}).values()))
+        on_disk = sum(chunk.keys for chunk in self._untold) + self._gone_count
+        return sum(map(len, (self._dirty or {}).values())) + on_disk
 
     def drop_changes(self) -> list[Any]:
         dropped, self._dirty = self._dirty or {}, {}
@@ -200,21 +341,73 @@ class WindowedGrouping(Head):
             if all(w.max_micros < watermark for w in windows):
                 dirty.setdefault(windows, set()).update(self._inner.folding.keys(cell))
 
+    def _note_gone(self, windows: WindowSet, part: int, keys: Collection[Any]) -> None:
+        """Entries are about to go. What they were is kept on disk, for they may be many."""
+        if self._gone is None:
+            self._gone = SpillFile(self._space, "gone")
+        self._gone.append((windows, part, list(keys)))
+        self._gone_count += len(keys)
+
     def changes(self) -> list[tuple[Any, Any]]:
         found: list[tuple[Any, Any]] = []
         dirty, self._dirty = self._dirty or {}, {}
         for windows, keys in dirty.items():
             cell = self._inner.cells.get(windows)
             for key in keys:
-                content = DELETED if cell is None else self._inner.folding.content(cell, key)
-                found.append(((key, windows), content))
+                content = DELETED if cell is None else self._content(cell, key)
+                found.append((_name(key, windows, self._part), content))
+        untold, self._untold = self._untold, {}
+        for chunk in untold:
+            cell = self._inner.folding.new_cell()
+            self._absorb(cell, self._cold.read(chunk))
+            for key in self._inner.folding.keys(cell):
+                found.append((_name(key, chunk.windows, chunk.part), self._content(cell, key)))
+        for windows, part, gone in self._gone or ():
+            found.extend((_name(key, windows, part), DELETED) for key in gone)
+        self._forget_gone()
         return found
 
+    def _content(self, cell: Cell, key: Any) -> Any:
+        content = self._inner.folding.content(cell, key)
+        return Stamped(content, cell.stamps[key]) if key in cell.stamps else content
+
     def load(self, entries: Iterable[tuple[Any, Any]]) -> None:
-        cells: dict[WindowSet, Cell] = self._inner.cells
-        for (key, windows), content in entries:
+        folding = self._inner.folding
+        #: What is in memory of each part.
+        parts: dict[int, dict[WindowSet, Cell]] = {}
+        last, held, has_spilled = 0, 0, False
+        for count, ((key, windows, *part), content) in enumerate(entries):
+            number = part[0] if part else 0
+            last = max(last, number)
+            cells = parts.setdefault(number, {})
             if windows not in cells:
-                cells[windows] = self._inner.folding.new_cell()
-            self._inner.folding.put(cells[windows], key, content)
-        self._inner.passed(self._watermark - 1)
-        self._see(cells)
+                cells[windows] = folding.new_cell()
+            if isinstance(content, Stamped):
+                cells[windows].stamps[key] = content.stamp
+                content = content.content
+            folding.put(cells[windows], key, content)
+            if count % _LOADED_EVERY == 0:
+                held += _LOADED_EVERY * (_ENTRY_BYTES + size_of(key) + size_of(content))
+                if held > self._limit:
+                    self._loaded_to_disk(parts)
+                    held, has_spilled = 0, True
+        if has_spilled:
+            last += 1
+        rest = parts.pop(last, {})
+        self._loaded_to_disk(parts)
+        self._part = last
+        self._inner.take_over(rest)
+        self._fired = self._watermark - 1
+        self._inner.passed(self._fired)
+        self._see({**rest, **self._cold.chunks})
+
+    def _loaded_to_disk(self, parts: dict[int, dict[WindowSet, Cell]]) -> None:
+        """An entry keeps the part under which it was told, or it could not be told that it has gone."""
+        for number, cells in parts.items():
+            some = [v for cell in list(cells.values())[:8] for v in self._inner.folding.some_values(cell)]
+            self._cold.put(cells, number, mean_size(some), {})
+
+
+def _name(key: Any, windows: WindowSet, part: int) -> tuple[Any, ...]:
+    """The name of an entry. What never had parts, as before there were any, is the first one's."""
+    return (key, windows, part) if part else (key, windows)

@@ -163,7 +163,7 @@ def test_sums_on_disk_are_the_sums_of_all_parts(space):
     spilling = grouping(space, folding_for(CallableWrapperCombineFn(sum), (), {}), 1)
     for _ in range(3):
         spilling.process(Bundle([("a", 1), ("b", 2)]))
-        spilling._spill()
+        spilling.spill()
     assert sorted(fired(spilling)) == [("a", 3), ("b", 6)]
 
 

@@ -14,11 +14,13 @@ from collections import Counter, defaultdict
 from random import Random
 from typing import Any
 
+import attrs
 import pytest
 from properties.stream_cases import CASES
 from properties.stream_programs import Program
 from properties.stream_programs import program as program_of
 from properties.stream_shrinking import shrunk
+from properties.stream_windowings import Windowing
 from properties.vocabulary import canonical
 from reference_streams import exploded, interpret_streams
 
@@ -37,6 +39,7 @@ MODES = {
     "one element a bundle": ["--bundle_size=1"],
     "two elements a bundle": ["--bundle_size=2"],
     "the engine's own bundles": ["--bundle_size=0"],
+    "groups and state on disk": ["--bundle_size=3", "--memory_limit=1"],
 }
 #: Where the seeds begin in CI.
 MODES_SEEDS = {mode: 1_000_000 * index for index, mode in enumerate(MODES)}
@@ -139,9 +142,16 @@ def test_the_engine_agrees_with_the_reference(mode: str) -> None:
     logging.disable(logging.WARNING)  # Unsafe triggers are meant here.
     try:
         for seed in _seeds(mode):
-            _try(program_of(seed), MODES[mode], seed)
+            program = program_of(seed)
+            _try(firing_once(program) if seed % 4 == 0 else program, MODES[mode], seed)
     finally:
         logging.disable(logging.NOTSET)
+
+
+def firing_once(program: Program) -> Program:
+    """The program with windows that fire once, when they end: those of the engine's fast path, which few are by chance."""
+    whole = Windowing(window_fn=program.windowing.window_fn, combiner=program.windowing.combiner)
+    return attrs.evolve(program, windowing=whole)
 
 
 def _seeds(mode: str) -> range:
