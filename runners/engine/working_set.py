@@ -19,7 +19,7 @@ from typing import Any
 from hornbeam.runners.engine.bundle import Bundle
 from hornbeam.runners.engine.cold_store import ColdRecord, ColdStore, Entry
 from hornbeam.runners.engine.failures import Failure, add_failure
-from hornbeam.runners.engine.keyed_records import KeyedRecords, Place, WindowTable
+from hornbeam.runners.engine.keyed_records import KeyedRecords, Place, Record, WindowTable
 from hornbeam.runners.engine.record_contents import Content, RecordContents, memory_bytes
 from hornbeam.runners.engine.sizes import mean_size, size_of
 from hornbeam.runners.engine.spill import TemporarySpace
@@ -117,6 +117,7 @@ class WorkingSet:
         return held - max(0, room - room // 16) // max(1, self._mean)
 
     def _index_bytes(self) -> int:
+        """What the indexes of what is on disk take."""
         return sum(store.memory_bytes for store in self._stores())
 
     # To disk
@@ -152,8 +153,7 @@ class WorkingSet:
         self._put(table, ((key, self._contents.content(record), None) for key, record in old))
         for key, record in old:
             del table.old[key]
-            for family, cell in zip(self._records.families, record):
-                family.dropped(cell)
+            self._leave(record)
         self._records.in_memory -= len(old)
         return len(old)
 
@@ -187,6 +187,11 @@ class WorkingSet:
             table.cold = ColdStore(self._space, "state", len(self._wakes))
             self._records.has_cold = True
         return table.cold
+
+    def _leave(self, record: Record) -> None:
+        """A record is in memory no more."""
+        for family, cell in zip(self._records.families, record):
+            family.dropped(cell)
 
     def _cold(self, table: WindowTable, key: Any, content: Content, pickled: bytes | None) -> ColdRecord:
         times = [(LASTING, expires) for expires in self._contents.ends(content)]
