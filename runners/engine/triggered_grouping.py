@@ -7,13 +7,13 @@ The semantics are those of docs/event-time.md, in which a trigger is looked at a
 run at a time all the same: a key's machine says after how many it would fire, and the outputs are put in the order of
 the elements that made them fire, so that it makes no difference how elements are cut into bundles.
 
-All that is kept is kept in memory; only the panes that a batch run fires before it may emit them go to disk.
+What is kept (`triggered_state`) is in memory up to a limit, then that of keys that were not used for longest is on disk.
+So are the panes that a batch run fires before it may emit them.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from operator import attrgetter, itemgetter
 from typing import Any
 
@@ -23,17 +23,15 @@ from hornbeam.graph.model import WindowingStrategy
 from hornbeam.metrics.execution import MetricsContainer, set_current
 from hornbeam.metrics.metricbase import MetricName
 from hornbeam.runners.engine.bundle import Bundle
-from hornbeam.runners.engine.failures import naming, note_failure, raised_at_key, short_repr
-from hornbeam.runners.engine.head import BEGINNING_OF_TIME, DELETED, END_OF_TIME, Head, Hold
-from hornbeam.runners.engine.keyed_windows import KeyedWindow, OpenWindow, output_times
+from hornbeam.runners.engine.failures import naming, note_failure, raised_at_key
+from hornbeam.runners.engine.keyed_windows import KeyedWindow, OpenWindow
 from hornbeam.runners.engine.keys import user_key
 from hornbeam.runners.engine.operator import Receiver
 from hornbeam.runners.engine.pairs import GroupingSpec, Pairs, places_by_window, refuse_non_pairs
 from hornbeam.runners.engine.pane_outputs import EARLY, LATE, ON_TIME, PaneOutputs, PaneTable
 from hornbeam.runners.engine.spill import Spool, TemporarySpace
-from hornbeam.runners.engine.timer_queue import TimerQueue
-from hornbeam.runners.engine.trigger_machines import Machine, machine_for
-from hornbeam.transforms.trigger import AccumulationMode, trigger_from_spec
+from hornbeam.runners.engine.triggered_state import TriggeredState
+from hornbeam.transforms.trigger import AccumulationMode
 
 DROPPED_LATE = MetricName("hornbeam", "dropped_late")
 DROPPED_CLOSED = MetricName("hornbeam", "dropped_closed")
@@ -41,7 +39,7 @@ DROPPED_CLOSED = MetricName("hornbeam", "dropped_closed")
 _second, _order = itemgetter(1), attrgetter("order")
 
 
-class TriggeredGrouping(Head):
+class TriggeredGrouping(TriggeredState):
     """Grouping over windows that do not merge.
 
     Without receivers it keeps what it gives out until `fire` (and `late`) ask for it, as a batch run does. In a stream
@@ -64,38 +62,15 @@ class TriggeredGrouping(Head):
             receivers = {"out": self._fired_early.append} | (
                 {late_tag: self._late.append} if late_tag else {}
             )
-        super().__init__(spec.label, container, receivers)
-        self.spec = spec
-        self.windowing = windowing
+        super().__init__(spec, space, memory_bytes_max, windowing, container, receivers)
         self.late_tag = late_tag
-        self._folding = spec.folding
         self._pairs = Pairs(spec)
-        self._machine: Machine = machine_for(trigger_from_spec(windowing.trigger))
         self._accumulates = windowing.accumulation_mode == AccumulationMode.ACCUMULATING
         self._fires_empty = windowing.on_time_behavior == "FIRE_ALWAYS"
-        self._closes_empty = windowing.closing_behavior == "EMIT_ALWAYS"
-        self._lateness = windowing.allowed_lateness_micros
-        self._times = output_times(spec.timestamp_combiner, spec.window_fn)
-
-        self._watermark = BEGINNING_OF_TIME
-        self._now = 0
-        self._windows: dict[Any, OpenWindow] = {}
-        #: When windows must be looked at, in event time; when keys must be, in processing time.
-        self._looks: TimerQueue[OpenWindow] = TimerQueue()
-        self._waits: TimerQueue[KeyedWindow] = TimerQueue()
-        #: The timestamp that what is unfired would get: by window if all of a window's panes get the same, else by key.
-        self._holds: TimerQueue[OpenWindow | KeyedWindow] = TimerQueue()
-        self._entries = 0
-        self._order = 0
         self._panes = PaneTable()
         self._out = PaneOutputs()
         #: Places of the elements of the bundle that are dropped.
         self._dropped: list[int] = []
-        self._touched: dict[KeyedWindow, None] = {}
-        self._touched_windows: dict[OpenWindow, None] = {}
-        self._changed: dict[Any, None] | None = None
-        #: Whether anything must be brought up to date for each key that was touched, and not only for its window.
-        self._follows_keys = self._machine.waits or self._times.looks_at_elements
 
     def setup(self) -> None:
         with naming(f"{self.label}, setup"):
@@ -110,8 +85,10 @@ class TriggeredGrouping(Head):
     def process(self, bundle: Bundle) -> None:
         """Adds the pairs of a bundle, and emits what fires."""
         bundle = bundle.exploded()
-        if not bundle.values:
-            return
+        for part in bundle.chunks(self._working_set.elements) if bundle.values else ():
+            self._process(part)
+
+    def _process(self, bundle: Bundle) -> None:
         pairs = self._pairs.check(bundle)
         previous = set_current(self.container)
         try:
@@ -128,6 +105,7 @@ class TriggeredGrouping(Head):
             self.emit(panes)
         if self._dropped:
             self._emit_dropped(bundle)
+        self._make_room(bundle)
 
     def _gather(self, bundle: Bundle, pairs: list[tuple[Any, Any]]) -> None:
         values = list(map(_second, pairs))
@@ -139,26 +117,19 @@ class TriggeredGrouping(Head):
                 if self._watermark >= found.expiry:
                     self._drop(DROPPED_LATE, [place for places in by_key.values() for place in places])
                     continue
-                self._windows[window] = found
+                self._keep(found)
                 self._looks.set(found, found.next_look)
-            keys = found.keys
+            table = self._tables.tables[window]
+            if table.cold is not None:
+                self._working_set.fetch(table, by_key)  # type: ignore[arg-type]
             for key, places in by_key.items():
-                state = keys.get(key)
+                state = table.get(key) or table.used(key)
                 if state is None:
                     state = self._begin(key, found)
+                    self._tables.made.append((table, key))
                 self._add(state, places, values, times)
+            self._used.append((table, by_key))
             self._touched_windows[found] = None
-
-    def _open(self, window: Any) -> OpenWindow:
-        self._order += 1
-        return OpenWindow(window, self._lateness, self._watermark, self._order)
-
-    def _begin(self, key: Any, window: OpenWindow) -> KeyedWindow:
-        self._order += 1
-        self._entries += 1
-        state = window.keys[key] = KeyedWindow(key, window, self._order, self._machine.begin)
-        state.on_time = window.ended
-        return state
 
     def _add(self, state: KeyedWindow, places: list[int], values: list[Any], times: list[int] | None) -> None:
         """Adds a key's elements, which stand at `places` of the bundle, and fires as often as its trigger would."""
@@ -270,19 +241,25 @@ class TriggeredGrouping(Head):
 
     def _advanced(self, watermark: int, now: int) -> Iterator[Bundle]:
         self._watermark, self._now = watermark, now
-        for window, states in self._due():
-            expired = watermark >= window.expiry
-            ends = watermark > window.max and not window.ended
-            window.ended = window.ended or ends
-            waiting = iter(window.keys.values() if states is None else sorted(states, key=_order))
-            while self._look_at(waiting, ends, expired):
-                yield from self._out.take(in_order=True)
-            if expired:
-                self._forget(window)
-            else:
-                self._touched_windows[window] = None
-        self._settle()
-        yield from self._out.take(in_order=True)
+        while True:
+            self._bring_due()
+            for window, waiting in self._due():
+                expired = watermark >= window.expiry
+                ends = watermark > window.max and not window.ended
+                window.ended = window.ended or ends
+                for states in self._states(window, waiting, ends, expired):
+                    left = iter(states)
+                    while self._look_at(left, ends, expired):
+                        yield from self._out.take(in_order=True)
+                if expired:
+                    self._forget(window)
+                else:
+                    self._touched_windows[window] = None
+            self._settle()
+            yield from self._out.take(in_order=True)
+            self._make_room()
+            if not self._is_due_on_disk():
+                return
 
     def _due(self) -> list[tuple[OpenWindow, list[KeyedWindow] | None]]:
         """The windows to look at, in the order of their ends, each with the keys to look at: None for all."""
@@ -323,20 +300,11 @@ class TriggeredGrouping(Head):
 
     def _forget(self, window: OpenWindow) -> None:
         """All state of an expired window goes."""
+        table = self._tables.tables.pop(window.window)
         del self._windows[window.window]
-        self._let_go(window)
-
-    def _let_go(self, window: OpenWindow) -> None:
-        self._looks.clear(window)
-        self._holds.clear(window)
-        self._touched_windows.pop(window, None)
-        self._entries -= len(window.keys)
-        for state in window.keys.values():
-            self._waits.clear(state)
-            self._holds.clear(state)
-            self._touched.pop(state, None)
-            if self._changed is not None:
-                self._changed[self._name(state)] = None
+        self._let_go(window, ())
+        self._drop_held(table)
+        self._working_set.forget(table)
 
     # Dropped elements
 
@@ -353,130 +321,3 @@ class TriggeredGrouping(Head):
         receive = self.receivers.get(self.late_tag) if self.late_tag is not None else None
         if receive is not None:
             receive(bundle.take([bundle.values[i] for i in places], np.array(places, dtype=np.intp)))
-
-    # Bookkeeping, once for each call however many elements there were
-
-    def _settle(self) -> None:
-        """Brings the queues up to date with what was touched."""
-        for window in self._touched_windows:
-            if self._looks.time_of(window) != window.next_look:
-                self._looks.set(window, window.next_look)
-            if not self._times.looks_at_elements:
-                self._set_hold(window, bool(window.unfired), window.max)
-        self._touched_windows.clear()
-        for state in self._touched:
-            if self._times.looks_at_elements:
-                time = self._times.time(state.stamp, state.window.window) if state.fresh else 0
-                self._set_hold(state, bool(state.fresh), time)
-            if self._machine.waits:
-                self._set_wait(state)
-            if self._changed is not None:
-                self._changed[self._name(state)] = None
-        self._touched.clear()
-
-    def _set_hold(self, holder: OpenWindow | KeyedWindow, holds: bool, time: int) -> None:
-        if not holds:
-            self._holds.clear(holder)
-        elif self._holds.time_of(holder) != time:
-            self._holds.set(holder, time)
-
-    def _set_wait(self, state: KeyedWindow) -> None:
-        wanted = END_OF_TIME if state.closed else self._machine.wanted(state.trigger, self._now)
-        if wanted >= END_OF_TIME:
-            self._waits.clear(state)
-        elif self._waits.time_of(state) != wanted:
-            self._waits.set(state, wanted)
-
-    # What the driver asks
-
-    def hold(self) -> int:
-        held = self._holds.next_time()
-        return END_OF_TIME if held is None else held
-
-    def next_watermark(self) -> int:
-        time = self._looks.next_time()
-        return END_OF_TIME + 1 if time is None else time
-
-    def next_wakeup(self) -> int:
-        time = self._waits.next_time()
-        return END_OF_TIME if time is None else time
-
-    def holds(self) -> list[Hold]:
-        first = heapq.nsmallest(1, self._holds.items(), key=itemgetter(1))
-        if not first:
-            return []
-        holder, micros = first[0]
-        window = holder if isinstance(holder, OpenWindow) else holder.window
-        states = [holder] if isinstance(holder, KeyedWindow) else window.keys.values()
-        key = next(state.key for state in states if state.fresh)
-        count = sum(each.unfired for each in self._open_windows())
-        panes = "1 unfired pane, that" if count == 1 else f"{count} unfired panes, the first"
-        return [Hold(micros, f"{panes} of key {short_repr(user_key(key))} in {window.window}")]
-
-    def _open_windows(self) -> Iterable[OpenWindow]:
-        return self._windows.values()
-
-    def entries(self) -> int:
-        return self._entries
-
-    # Snapshots
-
-    def track_changes(self) -> None:
-        self._changed = {}
-        self._follows_keys = True
-
-    def changes_waiting(self) -> int:
-        return len(self._changed or ())
-
-    def drop_changes(self) -> list[Any]:
-        dropped, self._changed = self._changed, {}
-        return [dropped]
-
-    def changes(self) -> list[tuple[Any, Any]]:
-        names, self._changed = self._changed or {}, {}
-        return [(name, self._content(name)) for name in names]
-
-    def load(self, entries: Iterable[tuple[Any, Any]]) -> None:
-        for name, content in entries:
-            if content is not DELETED:
-                self._load(name, content)
-        for window in self._touched_windows:
-            window.keys = dict(sorted(window.keys.items(), key=lambda item: item[1].order))
-        self._settle()
-
-    def _name(self, state: KeyedWindow) -> Any:
-        return state.key, state.window.window
-
-    def _content(self, name: Any) -> Any:
-        key, window = name
-        state = self._windows[window].keys.get(key) if window in self._windows else None
-        return DELETED if state is None else state.content(self._waits.time_of(state))
-
-    def _load(self, name: Any, content: Any) -> None:
-        key, window = name
-        found = self._windows.get(window)
-        if found is None:
-            found = self._windows[window] = self._reopen(content)
-        self._restore(key, found, content)
-
-    def _reopen(self, content: tuple[Any, ...]) -> OpenWindow:
-        window, ended, order, *_ = content
-        found = OpenWindow(window, self._lateness, BEGINNING_OF_TIME, order)
-        found.ended = ended
-        return found
-
-    def _restore(self, key: Any, window: OpenWindow, content: tuple[Any, ...]) -> None:
-        """A key's state out of a snapshot. A window that any of its keys has not been looked at for has not ended."""
-        state = KeyedWindow(key, window, 0, None)
-        wake = state.restore(content)
-        window.keys[key] = state
-        window.ended = window.ended and content[1]
-        window.order = min(window.order, state.order)
-        window.unfired += bool(state.fresh)
-        self._order = max(self._order, state.order)
-        self._entries += 1
-        self._touched_windows[window] = None
-        if self._times.looks_at_elements and state.fresh:
-            self._holds.set(state, self._times.time(state.stamp, window.window))
-        if wake is not None:
-            self._waits.set(state, wake)

@@ -10,13 +10,22 @@ from typing import Any
 from hornbeam.graph.model import WindowingStrategy
 from hornbeam.metrics.execution import MetricsContainer
 from hornbeam.runners.engine.bundle import Bundle, Intervals
-from hornbeam.runners.engine.head import DELETED
+from hornbeam.runners.engine.cold_store import Entry
 from hornbeam.runners.engine.keyed_windows import KeyedWindow, OpenWindow, expiry
 from hornbeam.runners.engine.merging import merge_windows
 from hornbeam.runners.engine.operator import Receiver
 from hornbeam.runners.engine.pairs import GroupingSpec
 from hornbeam.runners.engine.spill import TemporarySpace
 from hornbeam.runners.engine.triggered_grouping import DROPPED_CLOSED, DROPPED_LATE, TriggeredGrouping
+from hornbeam.runners.engine.window_tables import (
+    ENDS,
+    HOLDS,
+    LOOKS,
+    QUEUED_BYTES,
+    WAITS,
+    WINDOW_BYTES,
+    KeyTable,
+)
 from hornbeam.transforms.window import IntervalWindow, Sessions
 
 _first, _second, _order = itemgetter(0), itemgetter(1), attrgetter("order")
@@ -37,7 +46,7 @@ class MergingTriggeredGrouping(TriggeredGrouping):
     ) -> None:
         super().__init__(spec, space, memory_bytes_max, windowing, container, receivers, late_tag)
         #: The windows of each key that have not expired, closed ones too, in the order in which they first got an element.
-        self._of_key: dict[Any, list[OpenWindow]] = {}
+        self._of_key = self._tables.tables[None] = KeyTable(None)
         self._are_sessions = type(spec.window_fn) is Sessions
 
     # Elements
@@ -48,13 +57,18 @@ class MergingTriggeredGrouping(TriggeredGrouping):
         find = self._session if self._are_sessions else self._merged_by_user
         watermark, lateness, of_key = self._watermark, self._lateness, self._of_key
         windows = _windows_with_last(bundle, self._are_sessions)
-        for place, (key, (window, last)) in enumerate(zip(map(_first, pairs), windows)):
+        keys = list(map(_first, pairs))
+        self._used.append((of_key, keys))
+        if of_key.cold is not None:
+            self._working_set.fetch(of_key, keys)  # type: ignore[arg-type]
+        for place, (key, (window, last)) in enumerate(zip(keys, windows)):
             if watermark >= expiry(last, lateness):
                 self._drop(DROPPED_LATE, [place])
                 continue
-            own = of_key.get(key)
+            own = of_key.get(key) or of_key.used(key)
             if own is None:
                 own = of_key[key] = []
+                self._tables.made.append((of_key, key))
             state = find(key, own, window, place)
             self._add(state, [place], values, times)
             self._touched_windows[state.window] = None
@@ -116,7 +130,7 @@ class MergingTriggeredGrouping(TriggeredGrouping):
             self._merge_states(states)
         for other in others:
             self._of_key[key].remove(other)
-            self._let_go(other)
+            self._let_go(other, other.keys.values())
         self._touched_windows[window] = None
         if self._follows_keys:
             self._touched[states[0]] = None
@@ -145,35 +159,94 @@ class MergingTriggeredGrouping(TriggeredGrouping):
             self._close(merged)
 
     def _forget(self, window: OpenWindow) -> None:
-        (key,) = window.keys
-        own = self._of_key[key]
+        ((key, state),) = window.keys.items()
+        own = self._of_key.held(key)
         own.remove(window)
         if not own:
-            del self._of_key[key]
-        self._let_go(window)
+            self._of_key.drop(key)
+            self._tables.in_memory -= 1
+        self._let_go(window, (state,))
+
+    def _states(
+        self, window: OpenWindow, waiting: list[KeyedWindow] | None, ends: bool, expired: bool
+    ) -> Iterator[Iterable[KeyedWindow]]:
+        yield waiting or window.keys.values()
+
+    # Disk
+
+    def _record_content(self, record: Any) -> Any:
+        states = (window.keys[key] for window in record for key in window.keys)
+        return [state.content(self._waits.time_of(state)) for state in states]
+
+    def _wakes_of(self, record: Any) -> dict[int, int]:
+        times: list[tuple[int, int]] = []
+        for window in record:
+            (state,) = window.keys.values()
+            look = window.next_look
+            kind = ENDS if state.fresh and not window.ended else LOOKS
+            times.append((kind, look))
+            hold = self._holds.time_of(window) if window in self._holds else self._holds.time_of(state)
+            if hold is not None and (kind != ENDS or hold != look - 1):
+                times.append((HOLDS, hold))
+            wait = self._waits.time_of(state)
+            if wait is not None:
+                times.append((WAITS, wait))
+        first: dict[int, int] = {}
+        for kind, time in times:
+            first[kind] = min(time, first.get(kind, time))
+        return first
+
+    def _size_of(self, record: Any) -> int:
+        return sum(
+            WINDOW_BYTES + QUEUED_BYTES + super(MergingTriggeredGrouping, self)._size_of(state)
+            for window in record
+            for state in window.keys.values()
+        )
+
+    def _leave(self, record: Any) -> None:
+        for window in record:
+            self._looks.clear(window)
+            self._holds.clear(window)
+            for state in window.keys.values():
+                super()._leave(state)
+
+    def _bring_back(self, table: KeyTable, entries: list[Entry]) -> None:
+        for key, content in entries:
+            self._put(key, content)
+        self._settle()
+
+    def _put(self, key: Any, content: Any) -> int:
+        """The windows of a key out of a snapshot, or from disk; gives how many there are."""
+        own = self._of_key[key] = []
+        for part in content:
+            found = self._reopen(part)
+            state = self._restore(key, found, part)
+            found.unfired = int(state.fresh > 0)
+            own.append(found)
+            self._order = max(self._order, state.order)
+            self._touched_windows[found] = None
+        return len(own)
 
     # What the driver asks
 
     def _open_windows(self) -> Iterator[OpenWindow]:
-        return chain.from_iterable(self._of_key.values())
+        return chain.from_iterable(self._of_key.in_memory())
 
     # Snapshots: all windows of a key are one entry
 
     def _name(self, state: KeyedWindow) -> Any:
         return (state.key,)
 
-    def _content(self, name: Any) -> Any:
-        (key,) = name
-        windows: Iterable[OpenWindow] = self._of_key.get(key, ())
-        states = [window.keys[key] for window in windows]
-        return [state.content(self._waits.time_of(state)) for state in states] or DELETED
+    def _table_of(self, name: Any) -> KeyTable:
+        return self._of_key
 
     def _load(self, name: Any, content: Any) -> None:
         (key,) = name
-        for part in content:
-            found = self._reopen(part)
-            self._of_key.setdefault(key, []).append(found)
-            self._restore(key, found, part)
+        self._entries += self._put(key, content)
+        self._tables.made.append((self._of_key, key))
+
+    def _put_in_order(self, table: KeyTable) -> None:
+        """No order among keys matters: each has windows of its own."""
 
 
 def _windows_with_last(bundle: Bundle, sessions: bool) -> Iterator[tuple[Any, int]]:

@@ -299,7 +299,6 @@ class WindowedGrouping(Head):
         self.drop_changes()
 
     def drop_changes(self) -> list[Any]:
-        """Forgets the changes that wait, and gives what held them."""
         dirty, self._dirty = self._dirty or {}, {}
         untold, self._untold = self._untold, {}
         self._forget_gone()
@@ -313,10 +312,6 @@ class WindowedGrouping(Head):
     def changes_waiting(self) -> int:
         on_disk = sum(chunk.keys for chunk in self._untold) + self._gone_count
         return sum(map(len, (self._dirty or {}).values())) + on_disk
-
-    def drop_changes(self) -> list[Any]:
-        dropped, self._dirty = self._dirty or {}, {}
-        return list(dropped.values())
 
     def _mark(self, bundle: Bundle, dirty: dict[WindowSet, set[Any]]) -> None:
         encode = self._inner.spec.encode_key

@@ -27,7 +27,7 @@ MODES: dict[str, list[str]] = {
     "groups on disk, bundles of 2": ["--memory_limit=1", "--bundle_size=2"],
     "as a stream": ["--streaming"],
     "as a stream, bundles of 1": ["--streaming", "--bundle_size=1"],
-    "as a stream, state on disk": ["--streaming", "--memory_limit=1", "--bundle_size=3"],
+    "as a stream, groups and state on disk": ["--streaming", "--memory_limit=1", "--bundle_size=3"],
 }
 
 
@@ -37,6 +37,12 @@ LOG_MODES: dict[str, list[str]] = {
     "one worker": ["--num_workers=1"],
     "two workers, bundles of 1": ["--num_workers=2", "--bundle_size=1"],
     "two workers, restarts": ["--num_workers=2", "--bundle_size=2", "--inject_restarts=3"],
+    "on disk, two workers, restarts": [
+        "--num_workers=2",
+        "--bundle_size=2",
+        "--inject_restarts=3",
+        "--memory_limit=1",
+    ],
 }
 
 #: Processes take longer to start than most cases to run, so only some modes and cases are for them; HORNBEAM_SOAK has all.
@@ -54,6 +60,7 @@ _EVERY_NTH = {
     "LogRunner, one worker": 12,
     "LogRunner, two workers, bundles of 1": 9,
     "LogRunner, two workers, restarts": 5,
+    "LogRunner, on disk, two workers, restarts": 7,
 }
 _COMBINED = [
     *(
