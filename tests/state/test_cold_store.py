@@ -22,6 +22,7 @@ from hornbeam.runners.engine import cold_index, cold_store, cold_wakes
 from hornbeam.runners.engine.cold_store import ColdRecord, ColdStore
 from hornbeam.runners.engine.keys import EncodedKey
 from hornbeam.runners.engine.spill import TemporarySpace
+from hornbeam.runners.log.snapshots import ForkedWrite
 
 
 class Colliding(EncodedKey):
@@ -157,7 +158,7 @@ def test_records_that_come_and_go_leave_no_more_than_about_twice_their_room(
     store = ColdStore(space, "state", 1)
     store.put([ColdRecord(key, "x" * 50, ((0, key),)) for key in range(1000)])
     first = store.disk_bytes
-    for turn in range(200):
+    for turn in range(60):
         taken = store.take(range(turn % 10, 1000, 10))
         store.put([ColdRecord(key, content, ((0, key),)) for key, content in taken])
     assert len(store) == 1000 and store.next_time(0) == 0
@@ -289,3 +290,35 @@ def test_what_is_loaded_goes_to_disk_as_well(space: TemporarySpace) -> None:
     assert len(again.advance(50)) == 10_000
     again.end()
     assert again.head.entries() == 0
+
+
+def test_a_copy_of_the_process_reads_what_the_process_has_removed_since(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen: a checkpoint's copy of a worker found no file where its index said that state was, and the worker failed."""
+    monkeypatch.setattr(cold_store, "SEGMENT_BYTES", 256)
+    space = TemporarySpace(str(tmp_path))
+    stage = Stage(Everything(), space=space)
+    stage.head.track_changes()
+    for number in range(60):
+        stage.feed((f"key {number}", [("value", "write", (number,))]))
+    files = {path for path in tmp_path.rglob("*") if path.is_file()}
+    assert len(files) > 10
+    go, let_go = os.pipe()
+
+    def changes(_: Any) -> Any:
+        os.read(go, 1)
+        return tuple((name[0], content) for name, content in stage.head.changes())
+
+    space.hold()
+    copy = ForkedWrite(changes, space.release)
+    for number in range(60):
+        stage.feed((f"key {number}", [("value", "clear", ())]))
+    os.write(let_go, b"x")
+    found = dict(copy.files(print))
+    assert {key: content[0]["value"][0] for key, content in found.items()} == {
+        f"key {number}": number for number in range(60)
+    }
+    assert not files & set(tmp_path.rglob("*")), "files that nobody wants any more were left"
+    os.close(go)
+    os.close(let_go)
