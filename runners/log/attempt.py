@@ -130,6 +130,7 @@ class Attempt:
         self._published: tuple[Manifest, list[Callable[[Manifest], None]]] | None = None
         self._moves = False
         self._is_restarting = False
+        self._is_finishing = False
         self._wanted: list[tuple[bool, bool, list[Callable[[Manifest], None]]]] = []
         self._next_checkpoint = 0.0
         self._ended: dict[int, Ended] = {}
@@ -309,7 +310,7 @@ class Attempt:
     # What is due
 
     def _move_on(self) -> None:
-        if not self.are_ready():
+        if self._is_finishing or not self.are_ready():
             return
         if self._moves:
             self._begin_moving()
@@ -334,6 +335,7 @@ class Attempt:
             self._begin_checkpoint(False, False, [])
 
     def _finish(self) -> None:
+        self._is_finishing = True
         self._committer.wait()
         self._send(End())
 

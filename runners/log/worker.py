@@ -339,9 +339,14 @@ class Worker:
 
     def _published(self, message: Published) -> None:
         cut = self._cuts.pop(message.checkpoint, None)
-        if cut is not None:
-            for finalize in cut.finalizers:
+        failed: BaseException | None = None
+        for finalize in () if cut is None else cut.finalizers:
+            try:
                 finalize()
+            except Exception as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
 
     def _quiesce(self, message: Quiesce) -> None:
         if message.on and not self._is_quiet:

@@ -23,6 +23,7 @@ from log_runner.staged_files import committed
 import hornbeam as beam
 from hornbeam.error import DataError, PipelineError, RunnerError
 from hornbeam.options.pipeline_options import PipelineOptions
+from hornbeam.runners.log.attempt import Attempt
 from hornbeam.runners.log.job_folder import JobFolder, jobs_in
 from hornbeam.storage import files
 from hornbeam.storage.checkpoint import StoreReader
@@ -169,6 +170,47 @@ def test_a_worker_that_hangs_is_replaced(job: Job) -> None:
     campaign_jobs.check(job.name, job.path, job.size)
     assert job.folder.status().restarts >= 1
     assert "has said nothing" in job.folder.status().last_failure
+
+
+class Finalized(beam.DoFn):
+    """Registers a finalizer that fails, and one that leaves a file."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def process(self, x: Any, finalizer: Any = beam.DoFn.BundleFinalizerParam) -> Any:
+        finalizer.register(lambda: 1 / 0)
+        finalizer.register(Path(self.path).touch)
+        yield x
+
+
+def test_a_finalizer_that_fails_keeps_no_other_from_being_called(tmp_path: Path) -> None:
+    options = [
+        "--runner=LogRunner",
+        "--job_name=f",
+        f"--log_dir={tmp_path}",
+        "--num_workers=1",
+        "--failures_max=1",
+    ]
+    with pytest.raises(ZeroDivisionError), beam.Pipeline(options=PipelineOptions(options)) as p:
+        p | beam.Create([1]) | beam.ParDo(Finalized(str(tmp_path / "called")))
+    assert (tmp_path / "called").exists()
+
+
+def test_the_last_checkpoint_is_the_last(tmp_path: Path, monkeypatch: Any) -> None:
+    """Seen: another one was begun, and given up, while workers ended."""
+    begun: list[bool] = []
+    begin = Attempt._begin_checkpoint
+
+    def counting(attempt: Attempt, is_quiesced: bool, *arguments: Any) -> None:
+        begun.append(is_quiesced)
+        begin(attempt, is_quiesced, *arguments)
+
+    monkeypatch.setattr(Attempt, "_begin_checkpoint", counting)
+    options = ["--runner=LogRunner", "--job_name=last", f"--log_dir={tmp_path}", "--num_workers=2"]
+    with beam.Pipeline(options=PipelineOptions(options)) as p:
+        p | beam.Create([1]) | beam.Map(print)
+    assert begun.count(True) == 1
 
 
 class HangsOnce(beam.DoFn):
