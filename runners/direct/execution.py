@@ -9,16 +9,15 @@ the memory limit. A bundle (what start_bundle and finish_bundle enclose) is `bun
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from hornbeam.metrics.execution import MetricsContainer, MetricsRegistry
 from hornbeam.runners.direct.progress import Progress
 from hornbeam.runners.engine.build import Grouping, StageBuilder, late_entry
 from hornbeam.runners.engine.bundle import CHUNK, Bundle
-from hornbeam.runners.engine.dofn_operator import DoFnOperator
 from hornbeam.runners.engine.emission import END_OF_TIME_MICROS
 from hornbeam.runners.engine.failures import naming
-from hornbeam.runners.engine.operator import Operator
+from hornbeam.runners.engine.lifecycle import Lifecycle
 from hornbeam.runners.engine.sources import read_root
 from hornbeam.runners.engine.spill import Spool, TemporarySpace
 from hornbeam.runners.engine.triggered_grouping import TriggeredGrouping
@@ -130,11 +129,8 @@ class StageRun:
         self._bundle_max = bundle_size or BUNDLE_ELEMENTS
         self._chunk = min(CHUNK, bundle_size) if bundle_size else CHUNK
         built = builder.build(stage)
-        self._operators: Mapping[str, Operator] = built.operators
+        self._life = Lifecycle(built.operators)
         self._entries = built.entries
-        self._is_set_up = False
-        self._in_bundle = 0
-        self._bundle_open = False
 
     def run(self) -> None:
         """Feeds the stage from each of its heads, then ends its last bundle."""
@@ -144,19 +140,19 @@ class StageRun:
                 process = self._entries[id_]
                 for bundle in head:
                     for chunk in bundle.chunks(self._chunk):
-                        self._begin()
+                        self._life.begin()
                         process(chunk)
-                        self._in_bundle += len(chunk)
+                        self._life.in_bundle += len(chunk)
                         self._progress.elements(len(chunk))
-                        if self._in_bundle >= self._bundle_max:
+                        if self._life.in_bundle >= self._bundle_max:
                             self._end_bundle()
                 if id_ in self._execution.plan.steps and self._execution.plan.steps[id_].urn in GROUPING_URNS:
                     self._execution.release_grouping(id_)
-            self._finish_input()
+            self._life.finish_input()
             self._end_bundle()
             failed = False
         finally:
-            self._teardown(failed)
+            self._life.tear_down(failed)
 
     def _heads(self) -> Iterator[tuple[str, Iterator[Bundle]]]:
         """Where the stage's elements come from, by the step that they are given to."""
@@ -176,48 +172,7 @@ class StageRun:
                     if pc not in own:
                         yield id_, iter(execution.spool(pc))
 
-    def _begin(self) -> None:
-        """Sets operators up before the first element, and opens a bundle where none is open."""
-        if not self._is_set_up:
-            self._is_set_up = True
-            for operator in self._operators.values():
-                operator.setup()
-        if not self._bundle_open:
-            self._bundle_open = True
-            for operator in reversed(list(self._operators.values())):
-                operator.start_bundle()
-
-    def _finish_input(self) -> None:
-        """Lets operators give out what waits for the end of time, in the order of the steps."""
-        waiting = [
-            op for op in self._operators.values() if type(op).finish_input is not Operator.finish_input
-        ]
-        if not (waiting and self._is_set_up):
-            return
-        self._begin()
-        for operator in waiting:
-            operator.finish_input()
-
     def _end_bundle(self) -> None:
-        if not self._bundle_open:
-            return
-        for operator in self._operators.values():
-            operator.finish_bundle()
-        self._bundle_open = False
-        self._in_bundle = 0
-        self._registry.commit()
-        for operator in self._operators.values():
-            if isinstance(operator, DoFnOperator):
-                operator.commit()
-
-    def _teardown(self, failed: bool) -> None:
-        """Tears every operator down; an error of it counts only when nothing else went wrong."""
-        first: BaseException | None = None
-        if self._is_set_up:
-            for operator in self._operators.values():
-                try:
-                    operator.teardown()
-                except BaseException as error:
-                    first = first or error
-        if first is not None and not failed:
-            raise first
+        if self._life.finish_bundle():
+            self._registry.commit()
+            self._life.commit()

@@ -19,6 +19,7 @@ from hornbeam.runners.direct.progress import Progress
 from hornbeam.runners.engine.clock import NEVER, Clock, ManualClock
 from hornbeam.runners.engine.explain import Explanation, explain_stages
 from hornbeam.runners.engine.head import END_OF_TIME, SourceHead
+from hornbeam.runners.engine.lifecycle import tear_down
 from hornbeam.runners.engine.operator import Receiver
 from hornbeam.runners.engine.spill import TemporarySpace
 from hornbeam.runners.engine.stream_build import StreamBuilder
@@ -168,7 +169,7 @@ class StreamExecution:
             self._ended = True
             self._registry.rollback()
             self._serve()
-            self._teardown(is_set_up, failed)
+            tear_down((operator for stage in is_set_up for operator in stage.operators.values()), failed)
 
     def _loop(self) -> None:
         self._advance()
@@ -252,15 +253,3 @@ class StreamExecution:
     def _serve(self) -> None:
         while self._requests:
             self._requests.popleft()()
-
-    def _teardown(self, stages: list[StreamStage], failed: bool) -> None:
-        """Tears every step down; an error of it counts only when nothing else went wrong."""
-        first: BaseException | None = None
-        for stage in stages:
-            for operator in stage.operators.values():
-                try:
-                    operator.teardown()
-                except BaseException as error:
-                    first = first or error
-        if first is not None and not failed:
-            raise first

@@ -20,9 +20,11 @@ from hornbeam.graph.model import Graph
 from hornbeam.metrics.execution import MetricsRegistry
 from hornbeam.runners.engine.bundle import Bundle
 from hornbeam.runners.engine.clock import WallClock
+from hornbeam.runners.engine.lifecycle import tear_down
 from hornbeam.runners.engine.operator import Receiver
 from hornbeam.runners.engine.spill import TemporarySpace
 from hornbeam.runners.engine.stream_build import StreamBuilder, StreamSurroundings
+from hornbeam.runners.engine.stream_stage import StreamStage
 from hornbeam.runners.log.job_folder import JobFolder
 from hornbeam.runners.log.plans import plan_for
 from hornbeam.runners.log.restoring import restore_task
@@ -173,7 +175,8 @@ class _Replay:
 
     def run(self, checkpoints: str, which: int | str, elements_max: int) -> int:
         """Restores, then works."""
-        begun = []
+        begun: list[StreamStage] = []
+        failed = True
         try:
             for task in self._tasks:
                 for stage in task.setup():
@@ -185,10 +188,9 @@ class _Replay:
                         self._deliver(task, sender, pickle.loads(data))
             while self._watch.elements < elements_max and self._turn():
                 pass
+            failed = False
         finally:
-            for stage in begun:
-                for operator in stage.operators.values():
-                    operator.teardown()
+            tear_down((operator for stage in begun for operator in stage.operators.values()), failed)
         return self._watch.elements
 
     def _turn(self) -> bool:

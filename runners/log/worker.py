@@ -25,6 +25,7 @@ from hornbeam.options.value_provider import RuntimeValueProvider
 from hornbeam.runners.engine import collector
 from hornbeam.runners.engine.clock import NEVER, Clock, ManualClock, WallClock
 from hornbeam.runners.engine.explain import explain_stages
+from hornbeam.runners.engine.lifecycle import tear_down
 from hornbeam.runners.engine.stream_stage import StreamStage
 from hornbeam.runners.log.exchange import Exchange, Rows, dumps
 from hornbeam.runners.log.failure_signatures import signature_of
@@ -150,7 +151,7 @@ class Worker:
                 self._run(set_up, began)
             finally:
                 failed = sys.exc_info()[0] is not None
-                self._teardown(set_up, failed)
+                tear_down((operator for stage in set_up for operator in stage.operators.values()), failed)
             self.send(Ended(self._registry.snapshot(), _cpu_seconds() - cpu_began))
         finally:
             self._space.close()
@@ -208,17 +209,6 @@ class Worker:
                 self._advance()
         while not self._is_ending:
             self._turn()
-
-    def _teardown(self, stages: list[StreamStage], failed: bool) -> None:
-        first: BaseException | None = None
-        for stage in stages:
-            for operator in stage.operators.values():
-                try:
-                    operator.teardown()
-                except BaseException as error:
-                    first = first or error
-        if first is not None and not failed:
-            raise first
 
     # A turn
 

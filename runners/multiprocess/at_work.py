@@ -15,6 +15,7 @@ from hornbeam.runners.engine.dofn_operator import DoFnOperator
 from hornbeam.runners.engine.emission import END_OF_TIME_MICROS
 from hornbeam.runners.engine.failures import naming, note_failure
 from hornbeam.runners.engine.folding import GatherFolding
+from hornbeam.runners.engine.lifecycle import Lifecycle
 from hornbeam.runners.engine.operator import Operator, Receiver, fan_out
 from hornbeam.runners.engine.spill import Spool, TemporarySpace
 from hornbeam.runners.engine.splittable import SplittableOperator
@@ -116,9 +117,7 @@ class StageAtWork:
         self._entries = built.entries
         if noting is not None:
             noting.note_every_step(built)
-        self._is_set_up = False
-        self._bundle_open = False
-        self._in_bundle = 0
+        self._life = Lifecycle(built.operators)
         self._bundle_max = job.bundle_size or BUNDLE_ELEMENTS
         self._chunk = min(CHUNK, job.bundle_size) if job.bundle_size else CHUNK
         self._hot_keys: HotKeys | None = None
@@ -254,39 +253,39 @@ class StageAtWork:
         size = 1
         fewest, most = _PORTION_SECONDS
         while True:
-            left = self._bundle_max - self._in_bundle
+            left = self._bundle_max - self._life.in_bundle
             portion = feed.take(min(size, left))
             if portion is None:
                 break
             on_portion()
-            self._begin()
+            self._life.begin()
             started = perf_counter()
             process(portion)
             seconds = perf_counter() - started
-            self._in_bundle += len(portion)
-            if self._in_bundle >= self._bundle_max:
-                self._end_bundle()
+            self._life.in_bundle += len(portion)
+            if self._life.in_bundle >= self._bundle_max:
+                self._life.finish_bundle()
             if seconds < fewest:
                 size = min(2 * size, self._chunk)
             elif seconds > most:
                 size = max(1, int(size * most / seconds))
         late, self._late = self._late, []
         for bundle in late:
-            self._begin()
+            self._life.begin()
             self._entries[late_entry(work.step)](bundle)
         while self._kept:
             operator, element, restriction = self._kept.pop()
             operator.resume(element, restriction)
-        self._finish_input()
-        self._end_bundle()
+        self._life.finish_input()
+        self._life.finish_bundle()
 
     def _resume(self, work: Restriction) -> None:
         """Works on a part of an element's restriction that another worker has given away."""
         operator = self.operators[work.step]
         assert isinstance(operator, SplittableOperator)
         element = elements_of(read_block(work.element))
-        self._begin()
-        self._in_bundle += 1
+        self._life.begin()
+        self._life.in_bundle += 1
         operator.resume(element, cloudpickle.loads(work.restriction))
 
     def split_restriction(self, outputs: TaskOutputs) -> tuple[Work, ...] | None:
@@ -304,54 +303,10 @@ class StageAtWork:
                 return None
         return None
 
-    # The life of operators
-
-    def _begin(self) -> None:
-        """Sets operators up before the first element, and opens a bundle where none is open."""
-        if not self._is_set_up:
-            self._is_set_up = True
-            for operator in self.operators.values():
-                operator.setup()
-        if not self._bundle_open:
-            self._bundle_open = True
-            for operator in reversed(list(self.operators.values())):
-                operator.start_bundle()
-
-    def _finish_input(self) -> None:
-        """Lets operators give out what waits for the end of time, in the order of the steps."""
-        waiting = [
-            operator
-            for operator in self.operators.values()
-            if type(operator).finish_input is not Operator.finish_input
-        ]
-        if waiting and self._is_set_up:
-            self._begin()
-            for operator in waiting:
-                operator.finish_input()
-
-    def _end_bundle(self) -> None:
-        if not self._bundle_open:
-            return
-        for operator in self.operators.values():
-            operator.finish_bundle()
-        self._bundle_open = False
-        self._in_bundle = 0
-
     def finalize(self) -> None:
         """Runs the bundle finalizers: the task's outputs count."""
-        for operator in self.operators.values():
-            if isinstance(operator, DoFnOperator):
-                operator.commit()
+        self._life.commit()
 
     def teardown(self, failed: bool) -> None:
         """Tears every operator down; an error of it counts only when nothing else went wrong."""
-        first: BaseException | None = None
-        if self._is_set_up:
-            self._is_set_up = False
-            for operator in self.operators.values():
-                try:
-                    operator.teardown()
-                except BaseException as error:
-                    first = first or error
-        if first is not None and not failed:
-            raise first
+        self._life.tear_down(failed)
