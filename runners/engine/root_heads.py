@@ -31,6 +31,7 @@ from hornbeam.runners.engine.head import (
     Hold,
     SourceHead,
 )
+from hornbeam.runners.engine.named_changes import NamedChanges
 from hornbeam.runners.engine.operator import Receiver
 from hornbeam.runners.engine.outputs import Outputs
 from hornbeam.runners.engine.pacing import Pace
@@ -169,9 +170,7 @@ class ReadHead(SourceHead):
         self._has_begun = False
         self._splits: dict[Any, Split] = {}
         self._split_count = 0
-        self._is_tracking = False
-        self._changed: dict[Any, None] = {}
-        self._told: set[Any] = set()
+        self._changes = NamedChanges()
 
     @property
     def elements_max(self) -> int:
@@ -208,12 +207,12 @@ class ReadHead(SourceHead):
             name = (None, token, count)
             self._splits[name] = Split(name, part.source, part.start_position, part.stop_position)
         self._split_count = len(self._splits)
-        self._changed.update(dict.fromkeys((BEGUN, *self._splits)))
+        self._changes.note(BEGUN, *self._splits)
 
     def _read(self, split: Split) -> None:
         """A turn's part of one split."""
-        split.open(self._is_tracking)
-        self._changed[split.name] = None
+        split.open(self._changes.are_tracked)
+        self._changes.note(split.name)
         while records := split.take(self._pace.chunk()):
             if not self._pace.elements:
                 self._pace.started()
@@ -249,27 +248,19 @@ class ReadHead(SourceHead):
         )
 
     def track_changes(self) -> None:
-        self._is_tracking = True
-        self._changed = dict.fromkeys((BEGUN, *self._splits)) if self._has_begun else {}
+        self._changes.track((BEGUN, *self._splits) if self._has_begun else ())
 
     def changes(self) -> list[tuple[Any, Any]]:
         """One entry a split: the pickled source, start, stop, records given; and `BEGUN`."""
-        if not self._is_tracking:
-            return []
-        changed: list[tuple[Any, Any]] = []
-        for name in self._changed:
-            split = self._splits.get(name)
-            if name == BEGUN:
-                changed.append((name, self._split_count))
-            elif split is not None:
-                self._told.add(name)
-                pickled = pickling.dumps(split.source)
-                changed.append((name, (pickled, *split.position(self._is_tracking))))
-            elif name in self._told:
-                self._told.discard(name)
-                changed.append((name, DELETED))
-        self._changed = {}
-        return changed
+        return self._changes.take(self._content)
+
+    def _content(self, name: Any) -> Any:
+        if name == BEGUN:
+            return self._split_count
+        split = self._splits.get(name)
+        if split is None:
+            return DELETED
+        return pickling.dumps(split.source), *split.position(self._changes.are_tracked)
 
     def load(self, entries: Iterable[tuple[Any, Any]]) -> None:
         for name, content in entries:
@@ -279,4 +270,4 @@ class ReadHead(SourceHead):
                 continue
             pickled, start, stop, skip = content
             self._splits[name] = Split(name, cloudpickle.loads(pickled), start, stop, skip)
-            self._told.add(name)
+            self._changes.loaded(name)

@@ -29,6 +29,7 @@ from hornbeam.runners.engine.bundle import Bundle
 from hornbeam.runners.engine.clock import NEVER
 from hornbeam.runners.engine.failures import note_failure, note_position, short_repr
 from hornbeam.runners.engine.head import DELETED, Backlog, Hold, SourceHead
+from hornbeam.runners.engine.named_changes import NamedChanges
 from hornbeam.runners.engine.operator import Receiver
 from hornbeam.runners.engine.pacing import TURN_SECONDS, Pace
 from hornbeam.runners.engine.side_inputs import SideInputReader
@@ -122,8 +123,7 @@ class SplittableHead(SplittableCalls, SourceHead):
         self._holds: SourceHolds[Name] = SourceHolds()
         self._now: int | None = None
         self._is_draining = False
-        self._changed: dict[Name, None] | None = None
-        self._told: set[Name] = set()
+        self._changes = NamedChanges()
 
     def prepare_dofn(
         self,
@@ -177,7 +177,7 @@ class SplittableHead(SplittableCalls, SourceHead):
         self._ready.append(work)
         watermark = one.timestamp_list()[0] if known is None else micros_of(known)
         self._holds.set(work.name, watermark)
-        self._note_change(work.name)
+        self._changes.note(work.name)
 
     # Turns
 
@@ -223,7 +223,7 @@ class SplittableHead(SplittableCalls, SourceHead):
 
     def _settle(self, work: Work, view: TurnView, estimator: Any, now: int) -> None:
         """After a turn: the work is done, or its rest waits."""
-        self._note_change(work.name)
+        self._changes.note(work.name)
         if not view.has_residual:
             self._drop(work)
             return
@@ -275,7 +275,7 @@ class SplittableHead(SplittableCalls, SourceHead):
             except BaseException as error:
                 note_failure(error, self.label, work.one, 0)
                 raise
-            self._note_change(work.name)
+            self._changes.note(work.name)
             if left is None:
                 self._drop(work)
                 waiting.discard(id(work))
@@ -334,28 +334,17 @@ class SplittableHead(SplittableCalls, SourceHead):
 
     # Snapshots
 
-    def _note_change(self, name: Name) -> None:
-        if self._changed is not None:
-            self._changed[name] = None
-
     def track_changes(self) -> None:
-        self._changed = dict.fromkeys(self._works)
+        self._changes.track(self._works)
 
     def changes(self) -> list[tuple[Any, Any]]:
         """One entry a work: element, timestamp, windows, pane, restriction, estimator state, watermark, resume time."""
-        changed: list[tuple[Any, Any]] = []
-        for name in self._changed or ():
-            work = self._works.get(name)
-            if work is not None:
-                self._told.add(name)
-                changed.append((name, self._content(work)))
-            elif name in self._told:
-                self._told.discard(name)
-                changed.append((name, DELETED))
-        self._changed = {}
-        return changed
+        return self._changes.take(self._content)
 
-    def _content(self, work: Work) -> tuple[Any, ...]:
+    def _content(self, name: Name) -> Any:
+        work = self._works.get(name)
+        if work is None:
+            return DELETED
         one = work.one
         return (
             work.element,
@@ -372,7 +361,7 @@ class SplittableHead(SplittableCalls, SourceHead):
         for name, (element, stamp, windows, pane, restriction, state, watermark, resume) in entries:
             work = Work(name, Bundle([element], stamp, windows, pane), restriction, state)
             self._works[name] = work
-            self._told.add(name)
+            self._changes.loaded(name)
             self._holds.set(name, watermark)
             if resume is None:
                 self._ready.append(work)

@@ -28,6 +28,7 @@ from hornbeam.runners.engine.bundle import MIN_MICROS, Bundle
 from hornbeam.runners.engine.clock import NEVER
 from hornbeam.runners.engine.failures import note_failure, short_repr
 from hornbeam.runners.engine.head import BEGINNING_OF_TIME, DELETED, Backlog, Hold, SourceHead
+from hornbeam.runners.engine.named_changes import NamedChanges
 from hornbeam.runners.engine.operator import Receiver
 from hornbeam.runners.engine.outputs import micros_column, shared_or_column
 from hornbeam.runners.engine.pacing import TURN_SECONDS, Pace
@@ -110,9 +111,7 @@ class UnboundedReadHead(SourceHead):
         self._to_finalize: list[Any] = []
         self._in_bundle: dict[Any, Reading] = {}
         self._ended: list[Reading] = []
-        self._is_tracking = False
-        self._changed: dict[Any, None] = {}
-        self._told: set[Any] = set()
+        self._changes = NamedChanges()
 
     @property
     def elements_max(self) -> int:
@@ -163,7 +162,7 @@ class UnboundedReadHead(SourceHead):
         for count, source in enumerate(self._source.split(self.splits_wanted, self.options)):
             name = (None, token, count)
             self._add(Reading(name, source, pickling.dumps(source), None), MIN_MICROS)
-        self._changed.update(dict.fromkeys((_BEGUN, *self._readings)))
+        self._changes.note(_BEGUN, *self._readings)
 
     def _add(self, reading: Reading, watermark: int) -> None:
         self._readings[reading.name] = reading
@@ -204,7 +203,7 @@ class UnboundedReadHead(SourceHead):
         if gave or micros >= MAX_TIMESTAMP_MICROS:
             reading.has_marked = False
             self._in_bundle[name] = reading
-            self._changed[name] = None
+            self._changes.note(name)
         if micros >= MAX_TIMESTAMP_MICROS:
             self._end(reading)
             return
@@ -225,7 +224,7 @@ class UnboundedReadHead(SourceHead):
         del self._readings[reading.name]
         self._polls.clear(reading.name)
         self._holds.drop(reading.name)
-        self._changed[reading.name] = None
+        self._changes.note(reading.name)
         self._ended.append(reading)
 
     def is_done(self) -> bool:
@@ -233,7 +232,7 @@ class UnboundedReadHead(SourceHead):
 
     def drain(self) -> None:
         self._has_begun = True
-        self._changed[_BEGUN] = None
+        self._changes.note(_BEGUN)
         for reading in list(self._readings.values()):
             self._end(reading)
         self._ready.clear()
@@ -333,33 +332,23 @@ class UnboundedReadHead(SourceHead):
     # Snapshots
 
     def track_changes(self) -> None:
-        self._is_tracking = True
-        self._changed = dict.fromkeys((_BEGUN, *self._readings)) if self._has_begun else {}
+        self._changes.track((_BEGUN, *self._readings) if self._has_begun else ())
 
     def changes(self) -> list[tuple[Any, Any]]:
         """One entry a reader: its pickled source, its encoded checkpoint mark, its watermark; and `_BEGUN`."""
-        if not self._is_tracking:
-            return []
-        changed: list[tuple[Any, Any]] = []
-        for name in self._changed:
-            reading = self._readings.get(name)
-            if name == _BEGUN:
-                changed.append((name, True))
-            elif reading is not None:
-                self._told.add(name)
-                changed.append((name, self._content(reading)))
-            elif name in self._told:
-                self._told.discard(name)
-                changed.append((name, DELETED))
-        self._changed = {}
-        return changed
+        return self._changes.take(self._content)
 
-    def _content(self, reading: Reading) -> tuple[bytes, bytes | None, int | None]:
+    def _content(self, name: Any) -> Any:
+        if name == _BEGUN:
+            return True
+        reading = self._readings.get(name)
+        if reading is None:
+            return DELETED
         self._take_mark(reading)
         mark = None
         if reading.mark is not None:
             mark = reading.source.get_checkpoint_mark_coder().encode(reading.mark)
-        return reading.pickled, mark, self._holds.watermark(reading.name)
+        return reading.pickled, mark, self._holds.watermark(name)
 
     def load(self, entries: Iterable[tuple[Any, Any]]) -> None:
         for name, content in entries:
@@ -370,4 +359,4 @@ class UnboundedReadHead(SourceHead):
             source = cloudpickle.loads(pickled)
             mark = None if encoded is None else source.get_checkpoint_mark_coder().decode(encoded)
             self._add(Reading(name, source, pickled, mark), watermark)
-            self._told.add(name)
+            self._changes.loaded(name)
