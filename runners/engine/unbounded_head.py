@@ -259,8 +259,19 @@ class UnboundedReadHead(SourceHead):
 
     def _close_ended(self) -> None:
         ended, self._ended = self._ended, []
-        for reading in ended:
-            reading.close()
+        self._close(ended)
+
+    def _close(self, readings: list[Reading]) -> None:
+        """Closes readers, all of them also when one raises."""
+        first: BaseException | None = None
+        for reading in readings:
+            try:
+                reading.close()
+            except BaseException as error:
+                first = first or error
+        if first is not None:
+            note_failure(first, f"{self.label}, close")
+            raise first
 
     def commit(self) -> None:
         for finalize in self.take_finalizers():
@@ -278,16 +289,7 @@ class UnboundedReadHead(SourceHead):
         return [partial(self._finalize, mark) for mark in marks]
 
     def teardown(self) -> None:
-        self._close_ended()
-        first: BaseException | None = None
-        for reading in self._readings.values():
-            try:
-                reading.close()
-            except BaseException as error:
-                first = first or error
-        if first is not None:
-            note_failure(first, f"{self.label}, close")
-            raise first
+        self._close([*self._ended, *self._readings.values()])
 
     # Time
 

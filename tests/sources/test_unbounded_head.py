@@ -216,6 +216,27 @@ def test_teardown_closes_the_readers() -> None:
     assert JOURNAL[-2:] == ["close a", "close b"]
 
 
+@pytest.mark.parametrize("ends", ["at its end", "at teardown"])
+def test_a_reader_that_cannot_be_closed_keeps_no_other_from_it(ends: str, monkeypatch: Any) -> None:
+    def close(reader: Reader) -> None:
+        JOURNAL.append(f"close {reader.topic}")
+        if reader.topic == "a":
+            raise OSError("it will not")
+
+    monkeypatch.setattr(Reader, "close", close)
+    driven = read(Topics("a", "b"))
+    arrive("a", 1)
+    arrive("b", 1)
+    driven.run()
+    if ends == "at its end":
+        driven.head.drain()
+        driven.head.start_bundle()
+    with pytest.raises(OSError, match="it will not") as raised:
+        driven.head.finish_bundle() if ends == "at its end" else driven.head.teardown()
+    assert JOURNAL[-2:] == ["close a", "close b"]
+    assert "Read, close" in str(raised.value.__notes__)
+
+
 def test_an_idle_reader_holds_no_further_back_than_the_timeout() -> None:
     driven = read(Topics("a", "b"), start=1000, spec={"idle_timeout": 60.0})
     arrive("a", 990)
