@@ -1,12 +1,13 @@
-"""What a record holds, in a form that pickles: for snapshots, and for the disk.
+"""What a record holds, in a form that pickles: for snapshots, and for the disk. One dict:
 
-cells    by name: (content, when it expires in microseconds of processing time; NEVER if it does not)
-timers   those that are set: (order of the setting, family, tag, time, hold)
+name of a state   what its cell holds, unless it is empty
+ENDS              by name of a state: when its cell expires, in microseconds of processing time, for cells that do
+TIMERS            those that are set: (order of the setting, family, tag, time, hold)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -20,7 +21,10 @@ from hornbeam.runners.engine.timers import KeyedTimer, TimerFamily
 SetTimer = tuple[int, KeyedTimer, int, int]
 _order = itemgetter(0)
 
-Content = tuple[dict[str, tuple[Any, int]], list[tuple[int, str, str, int, int]]]
+#: Not a class: there are millions, and most have one cell and nothing else.
+Content = dict[Any, Any]
+#: What is in a content besides the cells.
+ENDS, TIMERS = 0, 1
 
 
 class RecordContents:
@@ -47,16 +51,18 @@ class RecordContents:
 
     def content(self, record: Record) -> Content:
         """All that a record holds; not a copy."""
-        cells: dict[str, tuple[Any, int]] = {}
-        timers: list[tuple[int, str, str, int, int]] = []
+        content: Content = {}
         for family, cell in zip(self._families, record):
             if isinstance(cell, KeyedTimer):
                 for timer in cell.pending():
                     order = family.queue.order_of(timer)
-                    timers.append((order, family.name, timer.tag, timer.time, timer.hold))  # type: ignore[arg-type]
+                    told = order, family.name, timer.tag, timer.time, timer.hold
+                    content.setdefault(TIMERS, []).append(told)
             elif not cell.is_empty():
-                cells[family.name] = cell.content(), getattr(cell, "expires", NEVER)
-        return cells, timers
+                content[family.name] = cell.content()
+                if family.is_lasting and cell.expires != NEVER:
+                    content.setdefault(ENDS, {})[family.name] = cell.expires
+        return content
 
     def contents(self, records: list[Record | None]) -> list[Content | None]:
         """What each of many records holds; None for none."""
@@ -64,9 +70,7 @@ class RecordContents:
             return [None if record is None else self.content(record) for record in records]
         name = self._only_cell
         return [
-            None
-            if record is None
-            else ({} if (cell := record[0]).is_empty() else {name: (cell.content(), NEVER)}, [])
+            None if record is None else {} if (cell := record[0]).is_empty() else {name: cell.content()}
             for record in records
         ]
 
@@ -75,29 +79,27 @@ class RecordContents:
 
         DataError when the content has cells or timers that the DoFn does not have.
         """
-        cells, timers = content
-        for name, (kept, expires) in cells.items():
-            cell = record[self._found("state", name)]
-            cell.restore(kept)
-            if hasattr(cell, "expires"):
-                cell.family.lasts(cell, expires)
+        ends = content.get(ENDS, {})
+        for name, kept in content.items():
+            if type(name) is str:
+                cell = record[self._found("state", name)]
+                cell.restore(kept)
+                if cell.family.is_lasting:
+                    cell.family.lasts(cell, ends.get(name, NEVER))
         found: list[SetTimer] = []
-        for order, name, tag, time, hold in timers:
+        for order, name, tag, time, hold in content.get(TIMERS, ()):
             base: KeyedTimer = record[self._found("timer", name)]
             found.append((order, base.of_tag(tag) if tag else base, time, hold))
         return found
 
     def check(self, contents: Iterable[Content]) -> None:
         """DataError as of `restore`, for cells."""
-        for name in set().union(*[cells for cells, _ in contents]):
+        for name in set().union(*contents) - {ENDS, TIMERS}:
             self._found("state", name)
 
     def can_wait(self, content: Content) -> bool:
         """Whether it may stay on disk as it is: a cell that had no time to live so far is given one when it is restored."""
-        lasting = self._lasting
-        return not lasting or all(
-            expires != NEVER for name, (_, expires) in content[0].items() if name in lasting
-        )
+        return self._lasting.intersection(content).issubset(content.get(ENDS, ()))
 
     @staticmethod
     def set_timers(timers: list[SetTimer]) -> None:
@@ -107,13 +109,13 @@ class RecordContents:
 
     def timers(self, content: Content) -> Iterator[tuple[TimerFamily, int, int]]:
         """The family, time and hold of each timer that is set."""
-        for _, name, _, time, hold in content[1]:
+        for _, name, _, time, hold in content.get(TIMERS, ()):
             yield self._families[self._found("timer", name)], time, hold
 
     @staticmethod
     def ends(content: Content) -> Iterator[int]:
         """When cells expire, in processing time."""
-        return (expires for _, expires in content[0].values() if expires != NEVER)
+        return iter(content.get(ENDS, {}).values())
 
     def _found(self, what: str, name: str) -> int:
         found = self._places.get((what, name))
@@ -124,6 +126,14 @@ class RecordContents:
                 f"{', '.join(names) or 'none'}): keep its spec, or start without the snapshot"
             )
         return found
+
+
+def without(content: Content, cells: Collection[str], timers: Collection[str]) -> Content:
+    """A content without some states, and timers of some families."""
+    kept = {name: part for name, part in content.items() if name not in cells}
+    kept[ENDS] = {name: expires for name, expires in content.get(ENDS, {}).items() if name not in cells}
+    kept[TIMERS] = [timer for timer in content.get(TIMERS, ()) if timer[1] not in timers]
+    return {name: part for name, part in kept.items() if part or type(name) is str}
 
 
 def memory_bytes(record: Record) -> int:

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Any, ClassVar
 
 from hornbeam.runners.engine.cell_keys import Canonical, canonical_by
+from hornbeam.runners.engine.folding import is_sum
 from hornbeam.runners.engine.keys import user_key
 from hornbeam.runners.engine.present import Present
 from hornbeam.runners.engine.sizes import size_of
@@ -253,11 +254,33 @@ class CombiningCell(Cell, CombiningValueRuntimeState):
         return self.accumulator is _NOTHING
 
     def content(self) -> Any:
-        self.accumulator = self.family.combine_fn.compact(self.accumulator)
-        return self.accumulator
+        accumulator = self.family.combine_fn.compact(self.accumulator)
+        if accumulator is not self.accumulator:
+            self.accumulator = accumulator
+        return accumulator
 
     def restore(self, content: Any) -> None:
         self.accumulator = content
+
+
+class SumCell(CombiningCell):
+    """The builtin `sum`, added up value by value. Elsewhere it has the CombineFn's accumulator: a list with the value."""
+
+    __slots__ = ()
+
+    def read(self) -> Any:
+        # What is read is a new object, as of `sum`: somebody may change it in place.
+        return 0 if self.accumulator is _NOTHING else 0 + self.accumulator
+
+    def add(self, value: Any) -> None:
+        accumulator = self.accumulator
+        self.accumulator = 0 + value if accumulator is _NOTHING else accumulator + value
+
+    def content(self) -> Any:
+        return [self.accumulator]
+
+    def restore(self, content: Any) -> None:
+        self.accumulator = sum(content)
 
 
 class OrderedListCell(Cell, OrderedListRuntimeState):
@@ -408,6 +431,8 @@ _KINDS: tuple[tuple[type[StateSpec], type[Cell]], ...] = (
 
 def cell_kind(spec: StateSpec) -> type[Cell]:
     """The class of the cells of a spec."""
+    if isinstance(spec, CombiningValueStateSpec) and is_sum(spec.combine_fn):
+        return SumCell
     for kind, cell in _KINDS:
         if isinstance(spec, kind):
             return cell

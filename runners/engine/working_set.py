@@ -20,7 +20,7 @@ from hornbeam.runners.engine.bundle import Bundle
 from hornbeam.runners.engine.cold_store import ColdRecord, ColdStore, Entry
 from hornbeam.runners.engine.failures import Failure, add_failure
 from hornbeam.runners.engine.keyed_records import KeyedRecords, Place, Record, WindowTable
-from hornbeam.runners.engine.record_contents import Content, RecordContents, memory_bytes
+from hornbeam.runners.engine.record_contents import TIMERS, Content, RecordContents, memory_bytes
 from hornbeam.runners.engine.sizes import mean_size, size_of
 from hornbeam.runners.engine.spill import TemporarySpace
 from hornbeam.runners.engine.timer_queue import TimerQueue
@@ -203,7 +203,7 @@ class WorkingSet:
         first: dict[int, int] = {}
         for kind, time in times:
             first[kind] = min(time, first.get(kind, time))
-        return ColdRecord(key, content, tuple(first.items()), len(content[1]), pickled)
+        return ColdRecord(key, content, tuple(first.items()), len(content.get(TIMERS, ())), pickled)
 
     def _note(self, error: Exception, table: WindowTable) -> None:
         key = getattr(error, "hornbeam_key", None)
@@ -282,6 +282,7 @@ class WorkingSet:
         for kind in (EVENTS, HELD):
             first = self._wakes[kind].first()
             if first is not None and first[1].cold is not None:
-                for key, (_, timers) in first[1].cold.first(kind, count):
+                for key, content in first[1].cold.first(kind, count):
+                    timers = content.get(TIMERS, ())
                     found += [(hold, name, tag, key, first[1].window) for _, name, tag, _, hold in timers]
         return found

@@ -15,6 +15,7 @@ import attrs
 
 from hornbeam.graph.model import Graph
 from hornbeam.metrics.execution import MetricsRegistry
+from hornbeam.runners.engine.record_contents import without
 from hornbeam.runners.log.edges import KEY_GROUPS, is_keyed
 from hornbeam.runners.log.keyed_entries import loaded_entry, with_content
 from hornbeam.runners.log.plans import plan_for
@@ -72,11 +73,8 @@ class Relabelling:
         name, content = loaded_entry(key, value)
         if len(name) != 2:
             return value  # an element that waits to be sorted
-        kept_cells = {cell: kept for cell, kept in content[0].items() if cell not in cells}
-        kept_timers = [timer for timer in content[1] if timer[1] not in timers]
-        if not kept_cells and not kept_timers:
-            return None
-        return with_content(key, value, (kept_cells, kept_timers))
+        kept = without(content, cells, timers)
+        return with_content(key, value, kept) if kept else None
 
     def loses_view(self, state: str, tag: str) -> bool:
         """Whether a side input of a step is lost."""

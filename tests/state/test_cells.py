@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pytest
 from state.stage import GLOBAL, Stage, at
 
@@ -16,6 +18,8 @@ from hornbeam.coders.coders import (
     StrUtf8Coder,
     VarIntCoder,
 )
+from hornbeam.runners.engine.present import Present
+from hornbeam.runners.engine.state_cells import CellFamily, SumCell
 from hornbeam.transforms.combiners import MeanCombineFn
 from hornbeam.transforms.dofn import DoFn
 from hornbeam.transforms.userstate import (
@@ -96,6 +100,12 @@ CASES: dict[str, tuple[StateSpec, list[Callable[[Any], Any]], list[Any]]] = {
     "a combined value of nothing": (TOTAL, [read], [0]),
     "a combined value goes on after it was read": (TOTAL, [added(1), read, added(2), read], [1, 3]),
     "a combined value of many": (TOTAL, [added(*range(100)), read], [4950]),
+    "a sum is of what `sum` takes": (TOTAL, [added(1, 2.5, Fraction(1, 2)), read], [4.0]),
+    "a sum that was read does not change with what was read": (
+        TOTAL,
+        [added(np.array([1, 2])), lambda c: c.read().fill(9), lambda c: c.read().tolist()],
+        [[1, 2]],
+    ),
     "a cleared combined value": (TOTAL, [added(1), clear, read], [0]),
     "a list is in the order of its timestamps": (
         LIST,
@@ -296,3 +306,21 @@ def test_many_outputs_of_one_element_come_in_parts() -> None:
     rows = stage.taken()
     assert [stamp for (key, _), stamp, _ in rows] == [1] * 5000 + [2] * 3
     assert [n for (_, n), _, _ in rows] == [*range(5000), 0, 1, 2]
+
+
+@pytest.mark.parametrize("values", [[], [1], [1, 2.5, -3], [Fraction(1, 3)] * 12])
+def test_a_sum_has_the_accumulator_of_its_combine_fn_in_snapshots(values: list[Any]) -> None:
+    cell = CellFamily(TOTAL, Present(), "step").new(None, None)
+    assert type(cell) is SumCell
+    for value in values:
+        cell.add(value)
+    fn = TOTAL.combine_fn
+    if values:
+        assert cell.content() == fn.compact(fn.add_inputs(fn.create_accumulator(), values))
+    again = CellFamily(TOTAL, Present(), "step").new(None, None)
+    for several in (values, [sum(values)]):  # accumulators may hold some values
+        again.restore(several)
+        assert again.read() == sum(values)
+    with pytest.raises(TypeError):
+        cell.add("text")
+    assert cell.read() == sum(values)

@@ -92,8 +92,10 @@ class Tail:
     last_group: int = 0
     states: dict[str, list[int]] = attrs.Factory(dict)
 
-    def add(self, keys: Sequence[bytes], values: Sequence[bytes | None], length: int, crc: int) -> None:
-        """Take note of one block."""
+    def add(
+        self, keys: Sequence[bytes], values: Sequence[bytes | None], raw: int, length: int, crc: int
+    ) -> None:
+        """Take note of one block: its entries, the bytes of these, and of what was written."""
         if not self.entries:
             self.first_group = key_group_of(keys[0])
         self.last_group = key_group_of(keys[-1])
@@ -104,9 +106,9 @@ class Tail:
         self.hashes.extend(key_filter.hashes_of(keys))
         self.entries += len(keys)
         self.tombstones += values.count(None)
-        self._count_states(keys, values)
+        self._count_states(keys, values, raw)
 
-    def _count_states(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
+    def _count_states(self, keys: Sequence[bytes], values: Sequence[bytes | None], raw: int) -> None:
         start, n = 0, len(keys)
         while start < n:
             first = keys[start]
@@ -114,7 +116,8 @@ class Tail:
             end = n if keys[-1].startswith(prefix + b"\0") else bisect_left(keys, prefix + b"\1", start)
             counted = self.states.setdefault(prefix[2:].decode(), [0, 0])
             counted[0] += end - start
-            counted[1] += sum(map(len, keys[start:end])) + sum(map(len, filter(None, values[start:end])))
+            is_all = end - start == n
+            counted[1] += raw if is_all else bytes_of(keys[start:end], values[start:end])
             start = end
 
     def summary(self) -> bytes:
@@ -167,6 +170,11 @@ class Tail:
         )
 
 
+def bytes_of(keys: Sequence[bytes], values: Sequence[bytes | None]) -> int:
+    """The bytes of entries without what frames them."""
+    return sum(map(len, keys)) + sum(map(len, filter(None, values)))
+
+
 class StateFileWriter:
     """Writes one state file from entries in ascending key order; holds one block in memory.
 
@@ -198,7 +206,7 @@ class StateFileWriter:
     def add(self, key: bytes, value: bytes | None) -> None:
         """Append one entry; None is a tombstone. Keys must ascend strictly."""
         if self._last is not None and key <= self._last:
-            raise ValueError(f"the entries added to {self.path} are not in ascending order of keys")
+            raise self._not_ascending()
         self._last = key
         self._keys.append(key)
         self._values.append(value)
@@ -210,9 +218,14 @@ class StateFileWriter:
         """Append many entries at once."""
         if not keys:
             return
-        ascending = self._last is None or keys[0] > self._last
-        if not ascending or not all(map(lt, keys, islice(keys, 1, None))):
-            raise ValueError(f"the entries added to {self.path} are not in ascending order of keys")
+        if not all(map(lt, keys, islice(keys, 1, None))):
+            raise self._not_ascending()
+        self.add_ascending(keys, values)
+
+    def add_ascending(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
+        """As `add_sorted`, where the caller knows that the keys ascend among themselves."""
+        if self._last is not None and keys[0] <= self._last:
+            raise self._not_ascending()
         self._last = keys[-1]
         start, n = 0, len(keys)
         while start < n:
@@ -220,6 +233,9 @@ class StateFileWriter:
             start += taken
             if self._pending_bytes >= self._block_bytes:
                 self._flush()
+
+    def _not_ascending(self) -> ValueError:
+        return ValueError(f"the entries added to {self.path} are not in ascending order of keys")
 
     def finish(self) -> StateFile:
         """Write index, filter, summary and footer and sync; the directory entry is not synced yet.
@@ -246,7 +262,7 @@ class StateFileWriter:
     def _take(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> int:
         """Add about as many entries as fill a block, going by the size of those before; how many."""
         while True:
-            size = sum(map(len, keys)) + sum(map(len, filter(None, values))) + 8 * len(keys)
+            size = bytes_of(keys, values) + 8 * len(keys)
             self._step = max(1, self._block_bytes * len(keys) // size + 1)
             if size < 2 * self._block_bytes or len(keys) == 1:
                 break
@@ -263,7 +279,8 @@ class StateFileWriter:
         seed = seed_of(self._tail.file_id, self.size)
         crc, buffers = encode_block(self._keys, self._values, self._codec, seed)
         length = self._handle.write(buffers)
-        self._tail.add(self._keys, self._values, length, crc)
+        raw = self._pending_bytes - 8 * len(self._keys)
+        self._tail.add(self._keys, self._values, raw, length, crc)
         self.size += length
         self._keys, self._values, self._pending_bytes = [], [], 0
 

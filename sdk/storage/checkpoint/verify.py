@@ -15,7 +15,7 @@ import attrs
 from hornbeam.storage.checkpoint.block import HEADER_BYTES, read_block, read_header
 from hornbeam.storage.checkpoint.catalog import Layout, load_manifests, set_aside
 from hornbeam.storage.checkpoint.manifest import Manifest
-from hornbeam.storage.checkpoint.state_file import HEADER, StateFile, Tail, encode_header
+from hornbeam.storage.checkpoint.state_file import HEADER, StateFile, Tail, bytes_of, encode_header
 from hornbeam.storage.checkpoint.writer import parse_file_name
 from hornbeam.storage.errors import CorruptionError, MissingFileError, StorageError
 from hornbeam.storage.files import OS_FILES, Files, Handle
@@ -189,6 +189,6 @@ def _walk_blocks(handle: Handle, expected: StateFile) -> tuple[Tail, int]:
             raise CorruptionError(path, offset, "block header is damaged")
         data = handle.pread(length, offset)
         _, (keys, values) = read_block(memoryview(data), path, offset, file_id)
-        tail.add(keys, values, length, header.crc)
+        tail.add(keys, values, bytes_of(keys, values), length, header.crc)
         offset += length
     return tail, offset

@@ -141,7 +141,7 @@ class SnapshotWriter:
         for attempt in range(1, _SYNC_ATTEMPTS + 1):
             file = self._ticket.create(self._label, self._files)
             try:
-                file.add_sorted(keys, values)
+                file.add_ascending(keys, values)
                 return file.finish()
             except SyncFailedError:
                 file.abort()
