@@ -30,12 +30,14 @@ class Committer:
     def __init__(self, sinks: dict[str, Any]) -> None:
         """`sinks` are the two-phase sinks by the label of their step."""
         self._sinks = sinks
-        self._queue: queue.Queue[tuple[int, Sequence[Any]]] = queue.Queue()
+        #: Checkpoints with their tokens; None ends the thread.
+        self._queue: queue.Queue[tuple[int, Sequence[Any]] | None] = queue.Queue()
         #: By checkpoint, the tokens that are published and not known to be committed.
         self._open: dict[int, Sequence[Any]] = {}
         #: What a commit failed with; nothing is committed after it, until `begin_again`.
         self.error: BaseException | None = None
         self._thread: threading.Thread | None = None
+        self._is_stopping = False
 
     @staticmethod
     def encoded(tokens: Sequence[Any]) -> list[str]:
@@ -102,6 +104,16 @@ class Committer:
             except Exception:
                 _log.warning("Step %r: abort of %r failed", label, token, exc_info=True)
 
+    def stop(self, seconds: float) -> None:
+        """Commits nothing more than what is at hand, and waits so long for that. The next start commits what is left: it may
+        run already when this would come to it."""
+        self._is_stopping = True
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread.join(seconds)
+            if self._thread.is_alive():
+                _log.warning("A sink has not come back from a commit; the next start commits that again")
+
     def release(self) -> None:
         """Has sinks let go of what they keep open, once nothing is under way; best effort."""
         for label, sink in self._sinks.items() if self.is_through else ():
@@ -122,10 +134,10 @@ class Committer:
         self.check()
 
     def _run(self) -> None:
-        while True:
-            checkpoint, tokens = self._queue.get()
+        while (waiting := self._queue.get()) is not None:
+            checkpoint, tokens = waiting
             try:
-                if self.error is None:
+                if self.error is None and not self._is_stopping:
                     self.commit_now(checkpoint, tokens)
                     del self._open[checkpoint]
             except BaseException as error:

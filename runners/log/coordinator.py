@@ -58,6 +58,8 @@ _STATUS_SECONDS = 1.0
 _BACK_OFF_SECONDS_MAX = 5.0
 _OLD_WORKERS_SECONDS = 30.0
 _DISK_FULL_SECONDS = 0.5
+#: How long the end of a job waits for a commit that is under way.
+_COMMIT_SECONDS = 2.0
 
 _STATE_OF = {STOPPED: states.STOPPED, CANCELLED: states.CANCELLED, INTERRUPTED: states.INTERRUPTED}
 
@@ -140,6 +142,7 @@ class Coordinator:
                 self._note_failure(error)
             raise
         finally:
+            self._committer.stop(_COMMIT_SECONDS)
             self._committer.release()
             self._remove_temporary_files()
             self._lock.release()

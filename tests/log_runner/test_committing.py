@@ -68,3 +68,16 @@ def test_commits_may_be_behind_by_a_few_checkpoints_only() -> None:
         committer.commit(checkpoint, [("s", checkpoint)])
     threading.Timer(0.01, sink.let_through.release, [9]).start()
     assert committer.uncommitted() == [] and sink.committed == list(range(8))
+
+
+def test_what_waits_to_be_committed_when_a_job_ends_is_left_to_the_next_start() -> None:
+    """Else it would be committed beside the next start, which has the job's lock by then."""
+    sink = Slow()
+    committer = Committer({"s": sink})
+    committer.commit(1, [("s", "a")])
+    committer.commit(2, [("s", "b")])
+    sink.begun.acquire()
+    committer.stop(0)
+    sink.let_through.release(2)
+    committer.stop(60)
+    assert sink.committed == ["a"] and committer.uncommitted() == [("s", "b")]
