@@ -332,6 +332,24 @@ def test_a_merge_of_files_that_a_full_checkpoint_has_replaced_is_dropped(tmp_pat
         assert not store.compact()
 
 
+def test_a_merge_that_is_through_when_the_store_has_been_closed_touches_nothing(tmp_path: Path) -> None:
+    """Who has the store then adds to the checkpoint as it was, and knows nothing of the merged files."""
+    store = opened(tmp_path)
+    for n in range(5):
+        commit(store, ("s", 1, b"%d" % n, b"v"))
+    plan = store.plan_merge()
+    assert plan is not None
+    outputs = plan.execute()
+    store.close()
+    with opened(tmp_path) as other:
+        commit(other, ("s", 1, b"5", b"v"))
+        assert not store.apply_merge(plan, outputs)
+        with other.snapshot() as snapshot:
+            assert len(contents(snapshot)) == 6
+        other.gc()
+        check_no_orphans(other, files_module.OS_FILES)
+
+
 @pytest.fixture
 def armed() -> object:
     yield files_module.arm

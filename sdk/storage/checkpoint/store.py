@@ -240,10 +240,13 @@ class CheckpointStore:
     def apply_merge(self, plan: MergePlan, outputs: tuple[StateFile, ...]) -> bool:
         """Put merged files in the place of their inputs; False (they are dropped) if the head has lost those.
 
-        The checkpoint's content stays the same, so nothing depends on whether this survives a crash.
+        The checkpoint's content stays the same, so nothing depends on whether this survives a crash. False, too, and nothing
+        is touched when the store has been closed: the next opening, which may be another process's by now, clears them away.
         """
         with self._mutex:
             self._merges -= 1
+            if not self._lock.held:
+                return False
             head = self._head
             merged = replace_files(head.files, plan.inputs, outputs) if head else None
             if head is None or merged is None or head.savepoint is not None:
