@@ -43,17 +43,6 @@ class RunFolder:
                 place,
             ) from None
 
-    def bytes_used(self) -> int:
-        """The size of all files in it."""
-        total = 0
-        for folder, _, files in os.walk(self.path):
-            for name in files:
-                try:
-                    total += os.stat(os.path.join(folder, name)).st_size
-                except OSError:
-                    continue  # removed meanwhile
-        return total
-
     def close(self) -> None:
         """Removes the folder with all that is in it."""
         shutil.rmtree(self.path, ignore_errors=True)
