@@ -9,5 +9,5 @@ May import: planner, engine, processes, storage, io's two-phase sinks, the froze
 To change what lies in a job's folder, open `job_folder`; how workers are started, watched and replaced,
 `coordinator`, `worker_process`; what a worker does in turn, `worker`; how rows cross from worker to worker,
 `exchange`, `routing`; what a snapshot holds and how it comes back, `snapshots`, `restoring`; when checkpoints begin
-and end, `attempt`; sinks, `sinks`.
+and end, `attempt`; when nothing is under way, `standstill`; sinks, `sinks`.
 """

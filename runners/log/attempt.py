@@ -20,9 +20,10 @@ import attrs
 
 from hornbeam.error import RunnerError
 from hornbeam.metrics.execution import MetricsRegistry
-from hornbeam.runners.engine.explain import Explanation, StepExplanation
+from hornbeam.runners.engine.explain import Explanation
 from hornbeam.runners.log.committing import Committer
 from hornbeam.runners.log.exchange import create_exchange
+from hornbeam.runners.log.explaining import Explaining
 from hornbeam.runners.log.failure_signatures import signature_of
 from hornbeam.runners.log.job_folder import CheckpointStatus, Command
 from hornbeam.runners.log.messages import (
@@ -31,19 +32,17 @@ from hornbeam.runners.log.messages import (
     Drain,
     End,
     Ended,
-    Explain,
     Explained,
     Failed,
     Paused,
-    Poll,
     Polled,
     Published,
-    Quiesce,
     Ready,
     TakeSnapshot,
     WantRestart,
 )
 from hornbeam.runners.log.snapshots import SnapshotReport
+from hornbeam.runners.log.standstill import Standstill
 from hornbeam.runners.log.worker_process import WorkerProcess
 from hornbeam.runners.processes.remote_errors import restored
 from hornbeam.storage.checkpoint import CheckpointStore, Manifest, PendingCheckpoint
@@ -134,15 +133,8 @@ class Attempt:
         self._wanted: list[tuple[bool, bool, list[Callable[[Manifest], None]]]] = []
         self._next_checkpoint = 0.0
         self._ended: dict[int, Ended] = {}
-        #: Who wants all to stand still, one after the other; and what the first of them waits for.
-        self._quiets: deque[Callable[[], None]] = deque()
-        self._quiet_then: Callable[[], None] | None = None
-        self._polls: dict[int, Polled] = {}
-        self._poll_number = 0
-        self._last_totals: tuple[int, int] | None = None
-        self._explained: dict[int, Explained] = {}
-        self._explain_thens: list[Callable[[Explanation], None]] = []
-        self._explain_number = 0
+        self._standstill = Standstill(self._send, len(begins))
+        self._explaining = Explaining(self._send, len(begins))
 
     # Life
 
@@ -278,8 +270,7 @@ class Attempt:
             self.outcome = Outcome(DONE)
 
     def _polled(self, worker: WorkerProcess, message: Polled) -> None:
-        if message.number == self._poll_number:
-            self._polls[worker.number] = message
+        self._standstill.heard(worker.number, message)
 
     def _reported(self, worker: WorkerProcess, report: SnapshotReport) -> None:
         current = self._current
@@ -291,9 +282,8 @@ class Attempt:
             self._is_restarting = True
             self.want_checkpoint(lambda _: self.end(Outcome(RESTART, "injected")), freeze=True)
 
-    def _explained_by(self, worker: WorkerProcess, message: Explained) -> None:
-        if message.number == self._explain_number:
-            self._explained[worker.number] = message
+    def _explained(self, worker: WorkerProcess, message: Explained) -> None:
+        self._explaining.heard(worker.number, message)
 
     _handlers: dict[type, Callable[[Attempt, WorkerProcess, Any], None]] = {
         Ready: _ready,
@@ -303,7 +293,7 @@ class Attempt:
         Ended: _ended_well,
         Polled: _polled,
         SnapshotReport: _reported,
-        Explained: _explained_by,
+        Explained: _explained,
         WantRestart: _want_restart,
     }
 
@@ -314,8 +304,9 @@ class Attempt:
             return
         if self._moves:
             self._begin_moving()
-        self._look_for_quiet()
-        self._look_for_explanations()
+        if self._current is None:
+            self._standstill.look()
+        self._explaining.look()
         if self._published is not None:
             self._conclude()
             return
@@ -329,9 +320,9 @@ class Attempt:
         if self._wanted:
             is_quiesced, freeze, then = self._wanted.pop(0)
             self._begin_checkpoint(is_quiesced, freeze, then)
-        elif self._quiet_then is None and all(worker.is_done for worker in self.workers):
+        elif not self._standstill.is_awaited and all(worker.is_done for worker in self.workers):
             self._begin_checkpoint(True, True, [lambda _: self._finish()])
-        elif self._quiet_then is None and time.monotonic() >= self._next_checkpoint:
+        elif not self._standstill.is_awaited and time.monotonic() >= self._next_checkpoint:
             self._begin_checkpoint(False, False, [])
 
     def _finish(self) -> None:
@@ -419,40 +410,11 @@ class Attempt:
 
         One that is asked for before another one has ended begins after that.
         """
-        self._quiets.append(then)
-        if len(self._quiets) == 1:
-            self._become_quiet()
-
-    def _become_quiet(self) -> None:
-        self._quiet_then = self._quiets[0]
-        self._last_totals = None
-        self._poll_number += 1
-        self._polls = {}
-        self._send(Quiesce(True))
-        self._send(Poll(self._poll_number))
+        self._standstill.begin(then)
 
     def go_on(self) -> None:
         """Ends `quiesce`."""
-        self._send(Quiesce(False))
-        self._quiets.popleft()
-        if self._quiets:
-            self._become_quiet()
-
-    def _look_for_quiet(self) -> None:
-        if self._quiet_then is None or len(self._polls) < len(self._begins) or self._current is not None:
-            return
-        totals = (
-            sum(poll.sent_bytes for poll in self._polls.values()),
-            sum(poll.taken_bytes for poll in self._polls.values()),
-        )
-        if totals[0] == totals[1] and totals == self._last_totals:
-            then, self._quiet_then = self._quiet_then, None
-            then()
-            return
-        self._last_totals = totals
-        self._poll_number += 1
-        self._polls = {}
-        self._send(Poll(self._poll_number))
+        self._standstill.end()
 
     def stop_for_moving(self) -> None:
         """Has the attempt end with a checkpoint that can be moved to other workers or a changed pipeline."""
@@ -481,18 +443,7 @@ class Attempt:
 
     def explain(self, then: Callable[[Explanation], None], step: str, state: str) -> None:
         """Asks all workers what holds time back."""
-        self._explain_number += 1
-        self._explained = {}
-        self._explain_thens.append(lambda found: then(attrs.evolve(found, step=step, state=state)))
-        self._send(Explain(self._explain_number))
-
-    def _look_for_explanations(self) -> None:
-        if not self._explain_thens or len(self._explained) < len(self._begins):
-            return
-        thens, self._explain_thens = self._explain_thens, []
-        stages = _joined_explanations([e.stages for _, e in sorted(self._explained.items())])
-        for then in thens:
-            then(Explanation(stages))
+        self._explaining.ask(then, step, state)
 
     def registry(self) -> MetricsRegistry:
         """The metrics of all workers, as they last told."""
@@ -512,21 +463,6 @@ class Attempt:
     def pids(self) -> tuple[int, ...]:
         """The workers' processes."""
         return tuple(worker.pid for worker in self.workers)
-
-
-def _joined_explanations(of_workers: list[tuple[StepExplanation, ...]]) -> tuple[StepExplanation, ...]:
-    """The stages over all workers: of each the facts of the worker whose time is furthest back."""
-    found = []
-    for parts in zip(*of_workers):
-        furthest = min(parts, key=lambda part: part.output_watermark)
-        found.append(
-            attrs.evolve(
-                furthest,
-                elements=sum(part.elements for part in parts),
-                entries=sum(part.entries for part in parts),
-            )
-        )
-    return tuple(found)
 
 
 def exchange_folder(folder: str, attempt: int) -> str:
