@@ -104,6 +104,11 @@ class Head(Operator):
         Called after the elements that came before; may be called again with the same times.
         """
 
+    def is_behind(self) -> bool:
+        """Whether `advance` left some of what is due to its next call, which should come before any element: a head that
+        tracks changes does not give out very much at a time."""
+        return False
+
     def hold(self) -> int:
         """The earliest timestamp that an output for what is kept now may get; END_OF_TIME when nothing is kept."""
         return END_OF_TIME

@@ -226,6 +226,10 @@ class KeyedRecords:
             if self.ends is not None:
                 self.ends.clear(window)
 
+    def put_off(self, table: WindowTable) -> None:
+        """A table that `expired` gave is not done with; it is given again."""
+        self.expirations.set(table.window, table.expires)
+
 
 def _keeps_something(record: Record) -> bool:
     for cell in record:  # noqa: SIM110  # this is asked of every new key, and any() makes a generator

@@ -64,6 +64,8 @@ _HOLDS_MAX = 5
 _FIRED_MAX = 256
 #: Changed entries that are told at a time.
 _COLUMN_MAX = 4096
+#: Timers that are fired, or keys that expire, before snapshots may be taken and rows sent, where snapshots are.
+_SLICE = 8192
 
 
 class StatefulOperator(DoFnOperator, Head):
@@ -95,6 +97,7 @@ class StatefulOperator(DoFnOperator, Head):
         self._column: list[Record] = []
         self._tag = ""
         self._fired = OutputChunks()
+        self._is_behind = False
 
     def limit_memory(self, space: TemporarySpace, memory_bytes_max: int) -> None:
         """Lets records that are not in use go to disk, so that those in memory take about that much; once, at the start."""
@@ -275,6 +278,7 @@ class StatefulOperator(DoFnOperator, Head):
     def advance(self, watermark: int, now: int) -> None:
         self.tell_time(now)
         self._present.watermark = watermark
+        self._is_behind = False
         if self._has_work():
             self._in_step(self._catch_up)
 
@@ -305,17 +309,40 @@ class StatefulOperator(DoFnOperator, Head):
         self._sweep()
         if self._waiting is not None:
             self._release()
-        for count, timer in enumerate(self._timers.due()):
+        self._is_behind = not (self._fire_due() and self._expire_due())
+
+    def _fire_due(self) -> bool:
+        """Whether all timers that are due have been fired."""
+        for count, timer in enumerate(self._timers.due(), 1):
             self._fire(timer)
-            if count % _FIRED_MAX == _FIRED_MAX - 1:
+            if count % _FIRED_MAX == 0:
                 self._settle()
+                if self._is_enough(count):
+                    return False
         self._settle()
+        return True
+
+    def _expire_due(self) -> bool:
+        """Whether all windows that have expired are forgotten."""
+        keys = 0
         for table in self._records.expired(self._present.watermark):
             for _ in self._parts_of(table):
                 for timer in self._timers.last_of(table):
                     self._fire(timer)
+                keys += len(table.in_memory())
                 self._expire(table)
                 self._records.drop_all(table)
+                if self._is_enough(keys):
+                    self._records.put_off(table)
+                    return False
+        return True
+
+    def _is_enough(self, count: int) -> bool:
+        """Whether what follows has to wait for the next call: what a snapshot must tell, and outputs, are in memory."""
+        return count >= _SLICE and self._snapshots.is_tracking
+
+    def is_behind(self) -> bool:
+        return self._is_behind
 
     def _parts_of(self, table: WindowTable) -> Iterable[None]:
         """Brings the records of a window that expires to memory part by part."""

@@ -221,6 +221,10 @@ class Task:
     def _dictates(self, stage: StreamStage) -> bool:
         return self._head_step(stage.name).urn == urns.TEST_STREAM
 
+    def is_behind(self) -> bool:
+        """Whether `advance` is to be called again before anything else."""
+        return any(stage.head is not None and stage.head.is_behind() for stage in self.stages.values())
+
     def next_wakeup(self) -> int:
         """When a stage next wants to be called, in processing time."""
         return min((stage.next_wakeup() for stage in self.stages.values()), default=NEVER)

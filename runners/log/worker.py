@@ -222,15 +222,17 @@ class Worker:
             self._say()
             self._exchange.wait(seen, _IDLE_SECONDS)
             return
-        took = not self._is_held and self._take_from_others()
-        worked = not (self._is_held or self._is_quiet or self._wanted is not None) and self._work()
-        if took or worked or (not self._is_held and self._now() >= self._task.next_wakeup()):
+        is_behind = not self._is_held and self._task.is_behind()
+        stays = self._is_held or is_behind
+        took = not stays and self._take_from_others()
+        worked = not (stays or self._is_quiet or self._wanted is not None) and self._work()
+        if took or worked or is_behind or (not stays and self._now() >= self._task.next_wakeup()):
             self._advance()
             self._look_whether_to_restart()
         if self._wanted is not None:
             self._cut(self._wanted)
         self._say()
-        if not took and not worked and self._wanted is None:
+        if not (took or worked or is_behind) and self._wanted is None:
             self._be_idle(seen)
 
     def _now(self) -> int:

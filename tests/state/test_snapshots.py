@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +15,7 @@ from state.stage import FIXED, Stage, Store, encode_key
 
 from hornbeam.coders.coders import FastPrimitivesCoder, StrUtf8Coder
 from hornbeam.error import DataError
+from hornbeam.runners.engine import stateful
 from hornbeam.runners.engine.spill import TemporarySpace
 from hornbeam.transforms.dofn import DoFn
 from hornbeam.transforms.timeutil import TimeDomain
@@ -362,6 +365,46 @@ def test_a_snapshot_has_what_was_touched_since_the_last_one() -> None:
     stage.advance(10)
     store.take(stage.head)
     assert not store.entries
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_much_that_is_due_comes_in_slices_where_snapshots_are_taken(
+    on_disk: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two calls snapshots can be taken, so that what they tell does not grow with the number of keys."""
+    monkeypatch.setattr(stateful, "_SLICE", 256)
+    space = TemporarySpace()
+    stage, store = Stage(Everything(), FIXED, space=space if on_disk else None), Store()
+    stage.head.track_changes()
+    actions = [("sum", "add", (1,)), ("event", "set", (5,)), ("clock", "set", (2000,))]
+    stage.feed(*[((key, actions), 1) for key in range(1000)])
+    store.take(stage.head)
+    assert len(store.entries) == 1000
+    rows, told = stage.advance(20), [store.written]
+    assert len(rows) == 256 and stage.head.is_behind() and stage.head.hold() <= 5_000_000
+    while stage.head.is_behind():
+        store.take(stage.head)
+        told.append(store.written)
+        rows += stage.advance(20)
+    store.take(stage.head)
+    if on_disk:
+        assert max(later - before for before, later in itertools.pairwise(told)) <= 600
+    assert not store.entries and stage.head.entries() == 0
+    found = Counter(value[0] for value in stage.values(rows))
+    assert found == {"event": 1000, "clock": 1000, "end": 1000}
+    assert {value[3] for value in stage.values(rows) if value[0] == "end"} == {1001}
+    stage.feed(("again", [("event", "set", (25,))]))
+    stage.end()
+    assert not stage.head.is_behind()
+    space.close()
+
+
+def test_without_snapshots_all_that_is_due_comes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stateful, "_SLICE", 256)
+    stage = Stage(Everything(), FIXED)
+    stage.feed(*[((key, [("event", "set", (5,))]), 1) for key in range(1000)])
+    assert len(stage.advance(20)) == 2000
+    assert not stage.head.is_behind()
 
 
 class Fewer(DoFn):
