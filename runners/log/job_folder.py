@@ -74,6 +74,8 @@ FINISHED = frozenset({DONE, DRAINED})
 COMMANDS = ("savepoint", "stop", "drain", "cancel", "explain", "checkpoint")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+#: What files take a multiple of, and what a status may need more the next time.
+_BLOCK_BYTES, _SLACK_BYTES = 4096, 1024
 _POLL_SECONDS = 0.05
 _ASK_SECONDS = 60.0
 
@@ -285,22 +287,22 @@ class JobFolder:
     def write_status(self, status: JobStatus) -> None:
         """Replaces the status atomically, without syncing: after a crash of the machine it is worth nothing anyway.
 
-        On a full disk the old one is written over in its place, without the steps: that takes no room. OSError if there is
-        none yet.
+        When the disk is full, which is what it may have to say, it is written over the one before. OSError if there is none.
         """
+        data = json.dumps(attrs.asdict(status), default=str).encode()
+        data = data.ljust((len(data) + _SLACK_BYTES) // _BLOCK_BYTES * _BLOCK_BYTES + _BLOCK_BYTES)
         temporary = self._in("status.json.new")
         try:
-            with open(temporary, "w", encoding="utf-8") as file:
-                json.dump(attrs.asdict(status), file, default=str)
+            with open(temporary, "wb") as file:
+                file.write(data)
             os.replace(temporary, self._in("status.json"))
         except OSError as error:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
             if not is_disk_full(error):
                 raise
-            with open(self._in("status.json"), "r+", encoding="utf-8") as file:
-                json.dump(attrs.asdict(attrs.evolve(status, steps=())), file, default=str)
-                file.truncate()
+            with open(self._in("status.json"), "r+b") as file:
+                file.write(data.ljust(os.fstat(file.fileno()).st_size))
 
     def state(self) -> str:
         """The job's state now: what was said last, or KILLED if nobody runs it and it had not ended."""

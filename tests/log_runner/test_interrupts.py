@@ -139,6 +139,9 @@ def test_the_status_can_be_told_when_the_disk_is_full(tmp_path: Path) -> None:
     folder.write_status(
         JobStatus(job_name="full", state="RUNNING", message="much longer than the one behind it")
     )
+    size = os.path.getsize(tmp_path / "jobs/full/status.json")
+    told = JobStatus(job_name="full", state="PAUSED", message="x" * 500, steps=(StepStatus(label="a"),))
     os.symlink("/dev/full", tmp_path / "jobs/full/status.json.new")
-    folder.write_status(JobStatus(job_name="full", state="PAUSED", steps=(StepStatus(label="a"),)))
-    assert folder.status() == JobStatus(job_name="full", state="PAUSED")
+    folder.write_status(told)
+    assert folder.status() == told
+    assert os.path.getsize(tmp_path / "jobs/full/status.json") == size, "no more room is needed"
