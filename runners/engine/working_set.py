@@ -57,6 +57,8 @@ class WorkingSet:
         self._mean = 0
         #: What else is kept for the records in memory, in bytes.
         self.besides: Callable[[], int] = int
+        #: How many records were in memory at the last look while some were loaded.
+        self._looked_at = 0
         #: How many bytes came since the last look at the sample.
         self._unseen = 0
         records.fetch, records.sampled = self.fetch, self.sampled
@@ -159,7 +161,8 @@ class WorkingSet:
 
     def has_room(self) -> bool:
         """Whether more of what is loaded may stay in memory; half of that is left to what will be used."""
-        if not self._mean and self._records.in_memory:
+        if self._records.in_memory > self._looked_at + self._looked_at // 8:
+            self._looked_at = self._records.in_memory
             self._look()
         return self._records.in_memory * self._mean + self._index_bytes() < self.limit // 2
 

@@ -96,8 +96,9 @@ def move(
         writer = pending.writer("moved")
         with store.snapshot(which) as snapshot:
             # All that goes before all that comes: a label may be the old one of one step and the new one of another.
+            states = dict.fromkeys([*relabelling.labels, *relabelling.lost, *relabelling.lost_parts])
             for find in (_gone, _relabelled):
-                for state in (*relabelling.labels, *relabelling.lost, *relabelling.lost_parts):
+                for state in states:
                     for changes in find(snapshot, state, relabelling):
                         writer.update(changes)
             writer.update(_locals(snapshot, workers, graph, relabelling))

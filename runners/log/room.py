@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -50,8 +49,12 @@ class WorkerSpace(TemporarySpace):
     def _new_path(self, name: str) -> str:
         if self._path is None:
             assert self._parent is not None
-            with contextlib.suppress(OSError):  # super() says what is wrong
+            try:
                 os.mkdir(self._parent)
+            except OSError as error:
+                if is_disk_full(error):
+                    raise
+                # It is there, or super() says what is wrong.
         return super().new_path(name)
 
     def write(self, writing: Callable[[], T]) -> T:
