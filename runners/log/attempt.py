@@ -215,9 +215,8 @@ class Attempt:
             if silent > self._worker_timeout:
                 self.outcome = Outcome(CRASHED, f"worker {worker.number} has said nothing for {silent:.0f} s")
             elif still > self._bundle_timeout:
-                self.outcome = Outcome(
-                    CRASHED, f"worker {worker.number} has been in one bundle for {still:.0f} s"
-                )
+                text = f"worker {worker.number} has been in one bundle for {still:.0f} s"
+                self.outcome = Outcome(CRASHED, f"{text}, at {worker.where}" if worker.where else text)
 
     def _tear_down(self) -> None:
         """One worker has failed: the others get a moment to tear their steps down."""

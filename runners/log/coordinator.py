@@ -38,6 +38,7 @@ from hornbeam.runners.log.commands import COMMANDS_SECONDS, Commands
 from hornbeam.runners.log.committing import Committer
 from hornbeam.runners.log.environment import faults_of, is_disk_full
 from hornbeam.runners.log.exchange import remove_exchanges
+from hornbeam.runners.log.failures import told
 from hornbeam.runners.log.first_splits import deal_splits
 from hornbeam.runners.log.job_folder import JobFolder, JobRecord
 from hornbeam.runners.log.job_settings import JobSettings
@@ -451,18 +452,7 @@ class Coordinator:
         self._commands.ended(state)
 
     def _note_failure(self, error: BaseException) -> None:
-        failure = getattr(error, "hornbeam_failure", None)
-        timestamp = getattr(failure, "timestamp", None)
-        told = {
-            "type": type(error).__qualname__,
-            "message": str(error),
-            "step": getattr(failure, "step", None),
-            "element": getattr(failure, "element", None),
-            "position": getattr(error, "hornbeam_position", None)
-            or (None if timestamp is None else str(timestamp)),
-            "traceback": "\n".join(getattr(error, "__notes__", None) or ()),
-        }
-        self.record = attrs.evolve(self.record, state=states.FAILED, failure=told)
+        self.record = attrs.evolve(self.record, state=states.FAILED, failure=told(error))
         self._write_record_somehow()
         self._say(states.FAILED, f"{type(error).__qualname__}: {error}")
         self._commands.ended(states.FAILED)

@@ -144,9 +144,10 @@ class Told:
 
 @attrs.frozen
 class Alive:
-    """A sign of life, while the main thread is busy; `turns` tells whether it comes on."""
+    """A sign of life, while the main thread is busy; `turns` tells whether it comes on, `where` what it is at if not."""
 
     turns: int
+    where: str = ""
 
 
 @attrs.frozen

@@ -28,7 +28,7 @@ from hornbeam.runners.engine.explain import explain_stages
 from hornbeam.runners.engine.lifecycle import tear_down
 from hornbeam.runners.engine.stream_stage import StreamStage
 from hornbeam.runners.log.exchange import Exchange, Rows, dumps
-from hornbeam.runners.log.failure_signatures import signature_of
+from hornbeam.runners.log.failures import signature_of
 from hornbeam.runners.log.messages import (
     Alive,
     Begin,
@@ -64,6 +64,7 @@ from hornbeam.runners.log.snapshots import (
 )
 from hornbeam.runners.log.step_status import StepReports
 from hornbeam.runners.log.task import Task
+from hornbeam.runners.log.whereabouts import whereabouts
 from hornbeam.runners.processes.channel import MessageChannel
 from hornbeam.runners.processes.remote_errors import carried
 from hornbeam.storage import files
@@ -434,10 +435,14 @@ class Worker:
 
     def _control(self) -> None:
         """The control thread."""
+        main, seen = threading.main_thread().ident, -1
+        assert main is not None
         while True:
             try:
                 if not self._channel.has_message(_SIGN_OF_LIFE_SECONDS):
-                    self.send(Alive(self._turns))
+                    turns = self._turns
+                    self.send(Alive(turns, whereabouts(main) if turns == seen else ""))
+                    seen = turns
                     continue
                 message = self._channel.receive()
             except (EOFError, OSError):

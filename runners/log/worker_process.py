@@ -27,6 +27,8 @@ class WorkerProcess:
         self.is_ready = False
         self.is_done = False
         self.paused = ""
+        #: The author's code that it has been in for some time.
+        self.where = ""
         self.channel.send(begin)
 
     def send(self, message: Any) -> None:
@@ -44,6 +46,8 @@ class WorkerProcess:
             self.last_turn = self.last_seen
         if isinstance(message, Paused):
             self.last_turn = self.last_seen  # it waits for room, and says so again and again
+        if isinstance(message, Alive):
+            self.where = message.where
         if isinstance(message, Told):
             self.told = message
 

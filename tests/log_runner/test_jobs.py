@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import pickle
+import re
 import shutil
 import signal
 import threading
@@ -239,6 +240,34 @@ def test_a_worker_that_hangs_when_others_have_ended_is_replaced(tmp_path: Path) 
         p | beam.Create([1]) | beam.ParDo(HangsOnce(str(tmp_path / "hung")))
     assert (tmp_path / "hung").exists()
     assert JobFolder(tmp_path, "hangs").status().restarts
+
+
+@pytest.mark.parametrize("hangs", ["loops", "sleeps"])
+def test_user_code_that_does_not_come_back_is_named_and_ended(hangs: str, tmp_path: Path) -> None:
+    """By its line; when it is mended (here: when it has hung once), the job goes on."""
+    path = tmp_path / "once"
+    path.touch()
+
+    def stuck(number: int) -> int:
+        if number == 30 and path.exists():
+            path.unlink()
+            while hangs == "loops":
+                pass
+            time.sleep(10_000)
+        return number
+
+    options = ["--runner=LogRunner", "--job_name=stuck", f"--log_dir={tmp_path}", "--num_workers=1",
+               "--bundle_timeout_ms=1200"]  # fmt: skip
+    with beam.Pipeline(options=PipelineOptions(options)) as p:
+        numbers = p | beam.Create(range(60)) | beam.Map(stuck)
+        numbers | "write" >> beam.ParDo(campaign_jobs.WriteStaged(str(tmp_path / "out")))
+    assert sorted(committed(str(tmp_path / "out"))) == list(range(60))
+    said = JobFolder(tmp_path, "stuck").status().last_failure
+    line = stuck.__code__.co_firstlineno + 3
+    assert re.fullmatch(
+        rf"worker 0 has been in one bundle for \d s, at line ({line}|{line + 1}|{line + 2}) of .*test_jobs.py, in stuck",
+        said,
+    )
 
 
 def test_a_worker_that_is_killed_is_replaced(job: Job) -> None:
