@@ -24,7 +24,7 @@ from hornbeam.runners.engine.explain import Explanation
 from hornbeam.runners.log.committing import Committer
 from hornbeam.runners.log.exchange import create_exchange
 from hornbeam.runners.log.explaining import Explaining
-from hornbeam.runners.log.failure_signatures import signature_of
+from hornbeam.runners.log.failures import signature_of
 from hornbeam.runners.log.job_folder import CheckpointStatus, Command
 from hornbeam.runners.log.messages import (
     Begin,
@@ -53,6 +53,10 @@ _TICK_SECONDS = 0.05
 _COMMIT_TICK_SECONDS = 0.005
 _DISK_FULL_SECONDS = 0.5
 _TEAR_DOWN_SECONDS = 5.0
+#: A turn of the coordinator that took longer (a slow sink's commit, a machine that was busy) is not held against workers.
+_STALL_SECONDS = 1.0
+#: A worker that sets its steps up and loads its state has at least so long.
+_START_SECONDS = 600.0
 
 DONE, CRASHED, FAILED, STOPPED, CANCELLED, INTERRUPTED, RESTART = (
     "done",
@@ -111,6 +115,7 @@ class Attempt:
         self._interval = interval_seconds
         self._worker_timeout = worker_timeout_seconds
         self._bundle_timeout = bundle_timeout_seconds
+        self._start_timeout = max(bundle_timeout_seconds, _START_SECONDS)
         self._metadata = metadata
         self.number = int(metadata["attempt"])
         self._tick = tick
@@ -124,6 +129,7 @@ class Attempt:
         self.paused = ""
         self.restore_ms = 0.0
         self.restore_cpu_seconds = 0.0
+        self._looked = time.monotonic()
         self._current: _Checkpoint | None = None
         #: A published checkpoint, and what is to be called when its sinks have committed.
         self._published: tuple[Manifest, list[Callable[[Manifest], None]]] | None = None
@@ -143,7 +149,8 @@ class Attempt:
         create_exchange(self._begins[0].exchange, len(self._begins))
         try:
             self._start_workers()
-            self._next_checkpoint = time.monotonic() + self._interval
+            self._looked = time.monotonic()
+            self._next_checkpoint = self._looked + self._interval
             while self.outcome is None:
                 self._turn_or_fail()
             if self.outcome.kind == FAILED:
@@ -210,11 +217,14 @@ class Attempt:
 
     def _look_for_the_hung(self) -> None:
         now = time.monotonic()
+        stood_still, self._looked = now - self._looked, now
         for worker in self._at_work() if self.outcome is None else ():
+            if stood_still > _STALL_SECONDS:
+                worker.forgive(stood_still)
             silent, still = now - worker.last_seen, now - worker.last_turn
             if silent > self._worker_timeout:
                 self.outcome = Outcome(CRASHED, f"worker {worker.number} has said nothing for {silent:.0f} s")
-            elif still > self._bundle_timeout:
+            elif still > (self._bundle_timeout if worker.is_ready else self._start_timeout):
                 text = f"worker {worker.number} has been in one bundle for {still:.0f} s"
                 self.outcome = Outcome(CRASHED, f"{text}, at {worker.where}" if worker.where else text)
 
@@ -247,6 +257,7 @@ class Attempt:
 
     def _ready(self, worker: WorkerProcess, message: Ready) -> None:
         worker.is_ready = True
+        worker.last_turn = time.monotonic()
         self.restore_ms = max(self.restore_ms, message.restore_ms)
         self.restore_cpu_seconds = max(self.restore_cpu_seconds, message.cpu_seconds)
         if self.is_draining:

@@ -135,6 +135,8 @@ class Coordinator:
             try:
                 outcome = self._with_room()
             except CorruptionError as error:
+                if not error.path.startswith(self.folder.checkpoints):
+                    raise  # the log of a source, say
                 raise self._damaged(error) from error
             self._end(outcome)
             return self.state
@@ -247,7 +249,9 @@ class Coordinator:
     def _is_final(self, outcome: Outcome) -> bool:
         """Whether another attempt would fail alike: what is wrong with the pipeline, or with files."""
         if isinstance(outcome.error, CorruptionError):
-            raise self._damaged(outcome.error) from outcome.error
+            if not outcome.error.path.startswith(self.folder.exchange):
+                raise outcome.error
+            return False  # the next attempt has an exchange of its own
         return (
             isinstance(outcome.error, BeamError) and getattr(outcome.error, "hornbeam_failure", None) is None
         )

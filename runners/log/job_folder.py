@@ -352,6 +352,8 @@ class JobFolder:
     def take_commands(self) -> list[Command]:
         """The commands that came, oldest first; each is given out once. For who holds the lock."""
         found = []
+        for folder in (self._commands, self._answers):
+            os.makedirs(folder, exist_ok=True)  # somebody may have tidied up
         for name in sorted(os.listdir(self._commands)):
             if not name.endswith(".json"):
                 continue

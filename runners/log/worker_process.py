@@ -56,6 +56,11 @@ class WorkerProcess:
         """The process id; 0 when the process was never there."""
         return self._process.pid
 
+    def forgive(self, seconds: float) -> None:
+        """So much of the time since it was last heard nobody has listened."""
+        self.last_seen += seconds
+        self.last_turn += seconds
+
     def kill(self) -> None:
         """Ends the process, whatever it does, and waits until it is gone."""
         self._process.kill()
