@@ -22,6 +22,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -38,6 +39,8 @@ from hornbeam.graph.model import Graph
 from hornbeam.runners.log.environment import is_disk_full
 from hornbeam.storage.errors import LockTimeoutError, MissingFileError, StorageError
 from hornbeam.storage.files import OS_FILES, Lock
+
+_log = logging.getLogger(__name__)
 
 #: The version of what lies in the folder.
 FORMAT = 2
@@ -78,6 +81,10 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _BLOCK_BYTES, _SLACK_BYTES = 4096, 1024
 _POLL_SECONDS = 0.05
 _ASK_SECONDS = 60.0
+
+
+class NotRunningError(RunnerError):
+    """The job that was told something does not run, or not any more."""
 
 
 class DamagedRecordError(DataError):
@@ -309,7 +316,11 @@ class JobFolder:
         record, status = self.record(), self.status()
         if self.is_running():
             return STARTING if status is None else status.state
-        return record.state if record.state in ENDED else KILLED
+        if record.state in ENDED:
+            return record.state
+        # There may have been no room for the record at the end, but for the status.
+        said_end = status is not None and status.attempt == record.attempts and status.state in ENDED
+        return status.state if status is not None and said_end else KILLED
 
     # What it is told
 
@@ -318,7 +329,17 @@ class JobFolder:
         if command not in COMMANDS:
             raise RunnerError(f"a job does not know the command {command!r}; it knows {', '.join(COMMANDS)}")
         id_ = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}"
-        _replace(os.path.join(self._commands, id_), {"command": command, "arguments": arguments})
+        stem = os.path.join(self._commands, id_)
+        os.makedirs(self._commands, exist_ok=True)
+        try:
+            _replace(stem, {"command": command, "arguments": arguments})
+        except OSError as error:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{stem}.tmp")
+            if not is_disk_full(error) or any(arguments.values()):
+                raise
+            with open(f"{stem}.{command}", "x"):
+                pass  # a name takes no room
         return id_
 
     def answer(self, id_: str, timeout_seconds: float = _ASK_SECONDS) -> Mapping[str, Any]:
@@ -337,7 +358,7 @@ class JobFolder:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(os.path.join(self._commands, f"{id_}.json"))
                 if not running:
-                    raise RunnerError(f"job {self.job_name!r} is not running; it is {self.state()}")
+                    raise NotRunningError(f"job {self.job_name!r} is not running; it is {self.state()}")
                 raise RunnerError(f"job {self.job_name!r} has not answered for {timeout_seconds:.0f} s")
             time.sleep(_POLL_SECONDS)
 
@@ -346,8 +367,14 @@ class JobFolder:
     ) -> Mapping[str, Any]:
         """Tells the job something and waits for what it comes to."""
         if not self.is_running():
-            raise RunnerError(f"job {self.job_name!r} is not running; it is {self.state()}")
-        return self.answer(self.send(command, **arguments), timeout_seconds)
+            raise NotRunningError(f"job {self.job_name!r} is not running; it is {self.state()}")
+        id_ = self.send(command, **arguments)
+        try:
+            return self.answer(id_, timeout_seconds)
+        except NotRunningError:
+            if command != "cancel":
+                raise
+            return {"state": self.state()}  # there was no room for an answer
 
     def take_commands(self) -> list[Command]:
         """The commands that came, oldest first; each is given out once. For who holds the lock."""
@@ -355,9 +382,13 @@ class JobFolder:
         for folder in (self._commands, self._answers):
             os.makedirs(folder, exist_ok=True)  # somebody may have tidied up
         for name in sorted(os.listdir(self._commands)):
-            if not name.endswith(".json"):
-                continue
+            id_, _, kind = name.partition(".")
             path = os.path.join(self._commands, name)
+            if kind in COMMANDS:
+                os.unlink(path)
+                found.append(Command(id_, kind, {}))
+            if kind != "json":
+                continue
             try:
                 fields = json.loads(OS_FILES.read_bytes(path))
                 os.unlink(path)
@@ -368,12 +399,15 @@ class JobFolder:
                 continue
             if not isinstance(fields, dict) or not isinstance(fields.get("arguments"), dict):
                 continue  # not of our making
-            found.append(Command(name.removesuffix(".json"), str(fields.get("command")), fields["arguments"]))
+            found.append(Command(id_, str(fields.get("command")), fields["arguments"]))
         return found
 
     def reply(self, command: Command, /, **answer: Any) -> None:
-        """Answers a command; `error="…"` says that it failed. For who holds the lock."""
-        _replace(os.path.join(self._answers, command.id), answer)
+        """Answers a command; `error="…"` says that it failed. For who holds the lock. Without room nothing is answered."""
+        try:
+            _replace(os.path.join(self._answers, command.id), answer)
+        except OSError as error:
+            _log.warning("Job %r cannot answer %r: %s", self.job_name, command.name, error)
 
     def clear_commands(self) -> None:
         """Takes away what was left over from an earlier run. For who holds the lock."""

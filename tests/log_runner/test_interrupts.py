@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pathlib
 import signal
@@ -11,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from log_runner import campaign_jobs
@@ -128,6 +130,31 @@ def test_a_job_that_waits_for_room_on_the_disk_can_be_cancelled(place: str, tmp_
         assert result.wait_until_finish(30_000) == "CANCELLED"
     finally:
         files.arm(None)
+
+
+def test_a_job_can_be_cancelled_when_there_is_no_room_for_a_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor for an answer, nor for its record: the status is all that is left, and what files are called."""
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    job = Job("stateful", tmp_path)
+    result = job.start("--num_workers=1")
+    job.await_progress()
+    monkeypatch.setattr("hornbeam.runners.log.job_folder._replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        job.folder.ask("savepoint", name="s")
+    files.arm("files.create:1+:enospc,files.write:1+:enospc")
+    try:
+        assert job.folder.ask("cancel") == {"state": "CANCELLED"}
+        assert result.wait_until_finish(30_000) == "CANCELLED"
+    finally:
+        files.arm(None)
+    assert job.folder.record().state == "RUNNING"
+    assert job.folder.state() == "CANCELLED"
+    assert not os.listdir(os.path.join(job.folder.path, "commands"))
 
 
 def test_the_status_can_be_told_when_the_disk_is_full(tmp_path: Path) -> None:
