@@ -2,11 +2,13 @@
 
 All workers' tasks are made here, from the checkpoint, and work in turn over what the sources still have: topics of a log
 from the offsets that the checkpoint holds. Two-phase sinks (WriteToLog, files) are left out; what they would have been
-given can be seen. User code runs where a debugger can stop it, a step at a time, unfused.
+given can be seen. User code runs where a debugger can stop it, a step at a time, unfused. When sources have no more, the
+clock runs ahead to what timers in processing time wait for.
 """
 
 from __future__ import annotations
 
+import logging
 import pickle
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -19,7 +21,8 @@ from hornbeam.graph import urns
 from hornbeam.graph.model import Graph
 from hornbeam.metrics.execution import MetricsRegistry
 from hornbeam.runners.engine.bundle import Bundle
-from hornbeam.runners.engine.clock import WallClock
+from hornbeam.runners.engine.clock import NEVER, WallClock
+from hornbeam.runners.engine.head import SourceHead
 from hornbeam.runners.engine.lifecycle import tear_down
 from hornbeam.runners.engine.operator import Receiver
 from hornbeam.runners.engine.spill import TemporarySpace
@@ -36,9 +39,13 @@ from hornbeam.transforms.dofn import DoFn
 from hornbeam.utils.run_end import run_scope
 from hornbeam.utils.timestamp import timestamp_at
 
+_log = logging.getLogger(__name__)
+
 #: More than a replay holds.
 _MEMORY_BYTES = 1 << 40
 _VAIN_TURNS_MAX = 100
+#: Moments of processing time that are waited for: a timer may set itself for ever.
+_WAKEUPS_MAX = 1000
 
 
 @attrs.frozen
@@ -79,6 +86,8 @@ class _Watch:
     #: What sources give.
     given: frozenset[str]
     elements: int = 0
+    #: Elements of the key that came.
+    of_key: int = 0
 
     def through(self, pcollection: str, receive: Receiver) -> Receiver:
         """The receiver of a pcollection, watched."""
@@ -100,6 +109,7 @@ class _Watch:
 
     def _only_key(self, bundle: Bundle) -> Bundle:
         kept = [i for i, (key, _) in enumerate(bundle.values) if self.key in (str(key), repr(key))]
+        self.of_key += len(kept)
         return bundle.take([bundle.values[i] for i in kept], kept)
 
 
@@ -152,11 +162,25 @@ def replay(
     with run_scope():
         space = TemporarySpace(None)
         try:
-            return _Replay(plan, workers, watch, space).run(
-                folder.checkpoints, manifest.savepoint or manifest.checkpoint, elements_max
-            )
+            which = manifest.savepoint or manifest.checkpoint
+            count = _Replay(plan, workers, watch, space).run(folder.checkpoints, which, elements_max)
         finally:
             space.close()
+    if key is not None and not watch.of_key:
+        _log.warning("No element of the key %s came.", key)
+    return count
+
+
+class _Clock(WallClock):
+    """The wall clock, but for the time that was not waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ahead_micros = 0
+
+    def now_micros(self) -> int:
+        """Processing time."""
+        return super().now_micros() + self.ahead_micros
 
 
 class _Replay:
@@ -166,9 +190,10 @@ class _Replay:
         self._watch = watch
         #: Turns in a row in which sources worked and gave nothing: they may be looking for what there is.
         self._vain_turns = 0
+        self._clock = _Clock()
         self._tasks = [
             _WatchedTask(
-                watch, plan, worker, workers, space, _MEMORY_BYTES, 0, MetricsRegistry(), WallClock()
+                watch, plan, worker, workers, space, _MEMORY_BYTES, 0, MetricsRegistry(), self._clock
             )
             for worker in range(workers)
         ]
@@ -188,6 +213,7 @@ class _Replay:
                         self._deliver(task, sender, pickle.loads(data))
             while self._watch.elements < elements_max and self._turn():
                 pass
+            self._run_ahead()
             failed = False
         finally:
             tear_down((operator for stage in begun for operator in stage.operators.values()), failed)
@@ -206,6 +232,18 @@ class _Replay:
             self._advance(task)
         self._vain_turns = 0 if self._watch.elements > before else self._vain_turns + 1
         return worked and self._vain_turns < _VAIN_TURNS_MAX
+
+    def _run_ahead(self) -> None:
+        """Moves the clock to what steps wait for, again and again; sources are not asked any more."""
+        for _ in range(_WAKEUPS_MAX):
+            stages = [stage for task in self._tasks for stage in task.stages.values()]
+            stages = [stage for stage in stages if not isinstance(stage.head, SourceHead)]
+            wakeup = min((stage.next_wakeup() for stage in stages), default=NEVER)
+            if wakeup >= NEVER:
+                return
+            self._clock.ahead_micros += max(0, wakeup - self._clock.now_micros())
+            for task in self._tasks:
+                self._advance(task)
 
     def _advance(self, task: Task) -> None:
         task.advance(task.clock.now_micros())

@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import hornbeam as beam
+from hornbeam.coders import VarIntCoder
 from hornbeam.io.logio import ReadFromLog, WriteToLog
 from hornbeam.storage.log import Log, Producer
+from hornbeam.transforms.timeutil import TimeDomain
+from hornbeam.transforms.userstate import CombiningValueStateSpec, TimerSpec, on_timer
 from hornbeam.transforms.window import FixedWindows
+from hornbeam.utils.timestamp import Timestamp
 
 SECOND = 1_000_000
 
@@ -35,6 +39,43 @@ def totals(directory: Path) -> Any:
             | "Windows" >> beam.WindowInto(FixedWindows(10))
             | "Totals" >> beam.CombinePerKey(sum)
             | "Out" >> WriteToLog(directory / "log", "totals", value_coder=repr, partitions=1)
+        )
+
+    return build
+
+
+class Remind(beam.DoFn):
+    """Counts, and says the count of a key ten minutes after its first number."""
+
+    COUNT = CombiningValueStateSpec("count", VarIntCoder(), sum)
+    LATER = TimerSpec("later", TimeDomain.REAL_TIME)
+
+    def process(
+        self,
+        pair: Any,
+        count: Any = beam.DoFn.StateParam(COUNT),
+        later: Any = beam.DoFn.TimerParam(LATER),
+    ) -> Any:
+        count.add(1)
+        if count.read() == 1:
+            later.set(Timestamp.now() + 600)
+        yield f"{pair[1]} is number {count.read()}"
+
+    @on_timer(LATER)
+    def remind(self, key: Any = beam.DoFn.KeyParam, count: Any = beam.DoFn.StateParam(COUNT)) -> Any:
+        yield f"{count.read()} {key} numbers"
+
+
+def reminders(directory: Path) -> Any:
+    """Builds a pipeline with it."""
+
+    def build(p: beam.Pipeline) -> Any:
+        return (
+            p
+            | "Numbers" >> ReadFromLog(directory / "log", "numbers", value_coder=int, idle_timeout=None)
+            | "Pairs" >> beam.Map(lambda n: (name_of(n), n)).with_output_types(tuple[str, int])
+            | "Remind" >> beam.ParDo(Remind())
+            | "Out" >> WriteToLog(directory / "log", "reminders", value_coder=str.encode, partitions=1)
         )
 
     return build

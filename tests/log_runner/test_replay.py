@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 from log_io.topics import Streaming, take
 from log_runner import replayed
-from log_runner.replayed import append, name_of, totals
+from log_runner.replayed import append, name_of, reminders, totals
 
 from hornbeam.cli.main import main
 from hornbeam.error import RunnerError
@@ -111,3 +113,62 @@ def test_the_command(stopped_job: Path, capsys: pytest.CaptureFixture[str]) -> N
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "26 elements of sources were taken in; nothing was written"
     assert "in  Totals: ('even', 16) at 1970-01-01T00:00:16Z in [10.0, 20.0)" in lines
+
+
+@pytest.fixture(scope="module")
+def reminded_job(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A job with state and a timer ten minutes ahead, stopped when 0 to 9 were read; then 10 to 13 came."""
+    directory = tmp_path_factory.mktemp("reminders")
+    with Log(directory / "log") as log:
+        log.create_topic("numbers", 2)
+        log.create_topic("reminders")
+        append(log, *range(10))
+        options = ["--runner=LogRunner", f"--log_dir={directory}", "--job_name=r", "--num_workers=2"]
+        with Streaming(reminders(directory), *options, "--checkpoint_interval_ms=50") as result:
+            take(log, "reminders", 10)
+            JobFolder(directory, "r").ask("stop", name="half")
+            result.wait_until_finish()
+        append(log, *range(10, 14))
+    return directory
+
+
+def test_timers_are_not_waited_for(reminded_job: Path) -> None:
+    """The clock runs ahead to them, with the state of the checkpoint and what has come since."""
+    seen: list[Seen] = []
+    assert replay(JobFolder(reminded_job, "r"), "half", "Remind", "even", tell=seen.append) == 4
+    assert [(each.way, each.element) for each in seen if each.way == "in" or "even" in each.element] == [
+        ("in", ("even", 10)),
+        ("in", ("even", 12)),
+        ("out", "7 even numbers"),
+    ]
+    assert [each.element for each in seen if "is number" in str(each.element)] == [
+        "10 is number 6",
+        "12 is number 7",
+    ]
+
+
+def test_a_key_that_does_not_come(reminded_job: Path, caplog: pytest.LogCaptureFixture) -> None:
+    replay(JobFolder(reminded_job, "r"), "half", "Remind", "neither", tell=lambda _: None)
+    assert "No element of the key neither came." in caplog.text
+
+
+def test_pdb_stops_in_a_timer_by_file_and_line(reminded_job: Path) -> None:
+    """Breakpoints are set from outside: the job holds its code as it was when it was started."""
+    line = next(
+        number
+        for number, text in enumerate(Path(replayed.__file__).read_text().splitlines(), 1)
+        if "{key} numbers" in text
+    )
+    command = [sys.executable, "-m", "pdb", "-m", "hornbeam.cli.main", "job", "replay", str(reminded_job), "r",
+               "--from", "half", "--step", "Remind", "--key", "odd"]  # fmt: skip
+    orders = f"b {replayed.__file__}:{line}\nc\np key, count.read()\nq\n"
+    path = os.pathsep.join([str(Path(replayed.__file__).parent.parent), *sys.path])
+    done = subprocess.run(
+        command,
+        input=orders,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    assert "('odd', 7)" in done.stdout or "('even', 5)" in done.stdout, done.stdout + done.stderr
