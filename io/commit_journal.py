@@ -108,10 +108,11 @@ class CommitJournal:
         self._change(intent=None)
 
     def keep(self, topics: frozenset[str]) -> None:
-        """Forgets all staging topics but these."""
+        """Forgets all staging topics but these, and what was intended with the others: nobody asks for it any more."""
         kept = {topic: stop for topic, stop in self.positions.items() if topic in topics}
-        if kept != self.positions:
-            self._change(positions=kept)
+        intent = self.intent if self.intent is not None and self.intent.topic in topics else None
+        if (kept, intent) != (self.positions, self.intent):
+            self._change(positions=kept, intent=intent)
 
     def _change(self, **changes: Any) -> None:
         before = {name: getattr(self, name) for name in changes}

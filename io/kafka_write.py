@@ -34,6 +34,7 @@ from hornbeam.storage.log import Consumer, Log, UnknownTopicError
 _TRANSACTION_BYTES = 32 << 20
 _TRANSACTION_ROWS = 100_000
 _DELETE_RECORDS = 100_000
+_BATCH_BYTES = 2 << 20
 
 
 class StagedRows(NamedTuple):
@@ -178,15 +179,31 @@ class _StagingWriter(StagingWriter):
 
     def write_batch(self, values: Sequence[Any], timestamps: Sequence[int]) -> None:
         """Stages the rows."""
+        keys: list[bytes | None]
+        staged: list[bytes | None]
         if self._is_whole:
-            self.stage([pickle.dumps(tuple(row), 5) for row in values], [None] * len(values))
+            keys, staged = [None] * len(values), [pickle.dumps(tuple(row), 5) for row in values]
         else:
-            self.stage([row[1] for row in values], [row[0] for row in values])
+            keys, staged = [row[0] for row in values], [row[1] for row in values]
+        for start, stop in _portions(keys, staged):
+            self.stage(staged[start:stop], keys[start:stop])
 
     def prepare(self, checkpoint: int) -> Any:
         """The offsets since the last call, and their form."""
         staged = super().prepare(checkpoint)
         return None if staged is None else StagedRows(*staged, self._is_whole)
+
+
+def _portions(keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> Iterator[tuple[int, int]]:
+    """Ranges of rows that have about as many bytes as are staged, and later read again, at once."""
+    start = size = 0
+    for at, (key, value) in enumerate(zip(keys, values), 1):
+        size += len(key or b"") + len(value or b"")
+        if size >= _BATCH_BYTES:
+            yield start, at
+            start, size = at, 0
+    if start < len(keys):
+        yield start, len(keys)
 
 
 class _DirectWriter(TwoPhaseWriter):

@@ -305,6 +305,18 @@ def _forget_offsets(scene: Scene) -> None:
     brokers.forget_group(scene.servers, scene.group)
 
 
+def test_a_mark_that_is_lost_matters_no_more_when_the_job_begins_anew(at: Any) -> None:
+    scene = at("fake")
+    first = scene.checkpoint(1, "a")
+    scene.client.faults = {10: (True, Death())}
+    with pytest.raises(Death):
+        scene.coordinator.commit(first)
+    _forget_offsets(scene)
+    scene.new_attempt([])  # as with --fresh
+    scene.coordinator.commit(scene.checkpoint(1, "b"))
+    assert scene.seen() == "ab"
+
+
 @BOTH
 def test_a_mark_that_is_lost_while_nothing_is_under_way(at: Any, kind: str) -> None:
     scene = at(kind)
@@ -450,6 +462,19 @@ def test_what_is_committed_is_let_go_of_now_and_then(at: Any, monkeypatch: pytes
         with Log(scene.sink._staging()) as log:
             starts.append(log.partition(token.topic, 0).log_start_offset)
     assert starts == [0, 4, 4, 8, 8] and scene.seen() == "ab" * 5
+
+
+def test_large_rows_are_staged_and_sent_by_portions(at: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many elements come at once, no more than some of their bytes are read again together."""
+    monkeypatch.setattr(kafka_write, "_BATCH_BYTES", 4)
+    monkeypatch.setattr(kafka_write, "_TRANSACTION_BYTES", 8)
+    scene = at("fake")
+    token = scene.checkpoint(1, *"abcdefghijk")  # with a key of one byte each
+    rows = [len(list(chunk.rows)) for chunk in scene.coordinator.sink._chunks(token)]
+    assert rows == [4, 4, 3]
+    scene.coordinator.commit(token)
+    assert scene.seen() == "abcdefghijk"
+    assert list(kafka_write._portions([], [])) == []
 
 
 @BOTH
