@@ -10,8 +10,8 @@ paths and globs, `filesystem`, `filesystems`, `localfilesystem`; compressed file
 the `text_source`, `record_scanner`, `text_sink` behind it; files as elements, `fileio`, with `file_writes` and
 `file_naming`. Files of streams, `staged_files` and `windowed_files`; sinks that become visible with a checkpoint,
 `two_phase`, and where they stage, `staging_topic`; the log, `logio` with `log_read`, `log_cursor`, `log_partition`,
-`log_write` behind it; Kafka, `kafka` with `kafka_write`, `kafka_config`, `kafka_serializers`, and for commits
-`kafka_publisher` and `commit_journal`. `iobase` is Beam's module path for the general parts.
+`log_write` behind it; Kafka, `kafka` with `kafka_read`, `kafka_write`, `kafka_config`, `kafka_serializers`, and for
+commits `kafka_publisher` and `commit_journal`. `iobase` is Beam's module path for the general parts.
 """
 
 from hornbeam.io.filebasedsink import FileBasedSink

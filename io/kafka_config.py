@@ -1,4 +1,4 @@
-"""What WriteToKafka's `producer_config` means: Kafka's names of settings, as Beam takes them, for librdkafka, which sends.
+"""What `producer_config` means: Kafka's names of settings, as Beam takes them, for librdkafka, which sends.
 
 Most settings have one name in both. Of the others, those that can be are translated, and the rest is refused with what to
 write instead.
@@ -69,17 +69,21 @@ _PRODUCERS_ONLY = frozenset(
 _RECORD_OVERHEAD, _BATCH_OVERHEAD, _HEADER_OVERHEAD = 36, 61, 10
 
 
+#: librdkafka's consumers need a group, joined or not.
+NO_GROUP = "hornbeam-none"
+
+
 class KafkaWriteError(DataError):
     """Kafka did not take what was to be written, or it cannot be told whether it has."""
 
 
-def kafka_client() -> Any:
-    """The confluent_kafka package; an ImportError that names the extra without it."""
+def kafka_client(transform: str = "WriteToKafka") -> Any:
+    """The confluent_kafka package; an ImportError that names the extra, and who needs it, without it."""
     try:
         import confluent_kafka
     except ImportError as error:
         raise ImportError(
-            "WriteToKafka needs the package 'confluent-kafka'. Run: pip install 'hornbeam[kafka]'"
+            f"{transform} needs the package 'confluent-kafka'. Run: pip install 'hornbeam[kafka]'"
         ) from error
     return confluent_kafka
 
@@ -98,19 +102,11 @@ class ProducerConfig:
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> ProducerConfig:
         """TransformError for a setting that nobody knows, or that cannot be had."""
-        if not isinstance(config, Mapping):
-            raise TransformError(
-                f"WriteToKafka needs a dictionary as producer_config; found {type(config).__name__}."
-            )
-        settings = dict(_DEFAULTS)
+        settings: dict[str, Any] = dict(_DEFAULTS)
+        check_is_mapping(config, "WriteToKafka")
         for name, value in config.items():
-            settings.update(_translated(name, value))
-        if "debug" not in settings:
-            settings.setdefault("log_level", _LOG_LEVEL)
-        if not settings.get("bootstrap.servers"):
-            raise TransformError(
-                "WriteToKafka needs 'bootstrap.servers' in its producer_config, such as 'localhost:9092'."
-            )
+            settings.update(translated(name, value, "WriteToKafka"))
+        complete(settings, "WriteToKafka")
         timeout_ms = _number("delivery.timeout.ms", settings.pop("message.timeout.ms", _DELIVERY_TIMEOUT_MS))
         prefix = settings.pop("transactional.id", None)
         return cls(settings, timeout_ms / 1000, None if prefix is None else str(prefix))
@@ -165,16 +161,7 @@ class ProducerConfig:
 
     def check(self) -> None:
         """TransformError if librdkafka does not take the settings. Connects to nothing."""
-        client = kafka_client()
-        settings = self.for_bundles()
-        settings["bootstrap.servers"] = ""
-        settings["log_level"] = 0  # "no brokers" is meant
-        try:
-            client.Producer(settings)
-        except (client.KafkaException, TypeError, ValueError) as error:
-            cause = error.args[0] if error.args else error
-            text = cause.str() if isinstance(cause, client.KafkaError) else str(cause)
-            raise TransformError(f"WriteToKafka cannot use this producer_config: {text}.") from error
+        check_settings(kafka_client("WriteToKafka").Producer, self.for_bundles(), "WriteToKafka")
 
     def check_for_transactions(self) -> None:
         """TransformError if the settings ask for less than transactions need."""
@@ -184,6 +171,47 @@ class ProducerConfig:
                     f"WriteToKafka writes exactly once on this runner, which {name}={self.settings[name]!r} in "
                     f"producer_config forbids. Leave it out, or run with --at_least_once."
                 )
+
+
+def consumer_settings(config: Mapping[str, Any], commits: bool) -> tuple[dict[str, Any], str]:
+    """Settings of ReadFromKafka's consumers, and at which end they begin where nothing else says so ("earliest", "latest").
+
+    TransformError for a setting that nobody knows, or that cannot be had.
+    """
+    transform = "ReadFromKafka"
+    check_is_mapping(config, transform)
+    settings: dict[str, Any] = {
+        "group.id": NO_GROUP,
+        "isolation.level": "read_uncommitted",  # as Java's consumers, and so Beam's
+        "queued.max.messages.kbytes": 16_384,
+    }
+    for name, value in config.items():
+        settings.update(translated(name, value, transform))
+    complete(settings, transform)
+    resets = {"earliest": "earliest", "smallest": "earliest", "beginning": "earliest"}
+    resets |= {"latest": "latest", "largest": "latest", "end": "latest"}
+    reset = settings.pop("auto.offset.reset", "latest")
+    if reset not in resets:
+        raise TransformError(
+            f"ReadFromKafka needs 'earliest' or 'latest' as 'auto.offset.reset'; found {reset!r}."
+        )
+    if str(settings.pop("enable.auto.commit", "false")).lower() != "false":
+        raise TransformError(
+            "ReadFromKafka cannot use 'enable.auto.commit' in consumer_config: it would commit what is not processed yet. "
+            "Use commit_offset_in_finalize=True."
+        )
+    if commits and settings["group.id"] == NO_GROUP:
+        raise TransformError(
+            "ReadFromKafka(commit_offset_in_finalize=True) needs 'group.id' in consumer_config."
+        )
+    fixed = {
+        "auto.offset.reset": "error",
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "enable.partition.eof": True,
+        "max.poll.interval.ms": 86_400_000,  # a stream may be held up, and no group is joined
+    }
+    return {**settings, **fixed}, resets[reset]
 
 
 def headers_size(headers: list[tuple[str, bytes | None]]) -> int:
@@ -201,14 +229,50 @@ def _number(name: str, value: Any) -> int:
     return number
 
 
-def _translated(name: str, value: Any) -> dict[str, Any]:
+#: What each transform calls its configuration.
+_ARGUMENTS = {"WriteToKafka": "producer_config", "ReadFromKafka": "consumer_config"}
+
+
+def check_settings(client_class: Any, settings: Mapping[str, Any], transform: str) -> None:
+    """TransformError if librdkafka does not take the settings. Connects to nothing."""
+    client = kafka_client(transform)
+    try:
+        made = client_class({**settings, "bootstrap.servers": "", "log_level": 0})  # "no brokers" is meant
+        if client_class is client.Consumer:
+            made.close()
+    except (client.KafkaException, TypeError, ValueError) as error:
+        cause = error.args[0] if error.args else error
+        text = cause.str() if isinstance(cause, client.KafkaError) else str(cause)
+        raise TransformError(f"{transform} cannot use this {_ARGUMENTS[transform]}: {text}.") from error
+
+
+def check_is_mapping(config: Any, transform: str) -> None:
+    """TransformError for a configuration that is none."""
+    if not isinstance(config, Mapping):
+        raise TransformError(
+            f"{transform} needs a dictionary as {_ARGUMENTS[transform]}; found {type(config).__name__}."
+        )
+
+
+def complete(settings: dict[str, Any], transform: str) -> None:
+    """Adds what both transforms set. TransformError without brokers."""
+    if "debug" not in settings:
+        settings.setdefault("log_level", _LOG_LEVEL)
+    if not settings.get("bootstrap.servers"):
+        raise TransformError(
+            f"{transform} needs 'bootstrap.servers' in its {_ARGUMENTS[transform]}, such as 'localhost:9092'."
+        )
+
+
+def translated(name: str, value: Any, transform: str) -> dict[str, Any]:
     """A setting by librdkafka's names."""
     name = _ALIASES.get(name, name)
+    argument = _ARGUMENTS[transform]
     if name in _INSTEAD:
-        raise TransformError(f"WriteToKafka cannot use {name!r} in producer_config. Use {_INSTEAD[name]}.")
-    if name in ("key.serializer", "value.serializer"):
+        raise TransformError(f"{transform} cannot use {name!r} in {argument}. Use {_INSTEAD[name]}.")
+    if name in ("key.serializer", "value.serializer", "key.deserializer", "value.deserializer"):
         raise TransformError(
-            f"WriteToKafka cannot use {name!r} in producer_config. Give it as {name.replace('.', '_')}."
+            f"{transform} cannot use {name!r} in {argument}. Give it as {name.replace('.', '_')}."
         )
     if name in _RENAMED:
         renamed, change = _RENAMED[name]
@@ -221,7 +285,7 @@ def _translated(name: str, value: Any) -> dict[str, Any]:
         }
         if set(found) != {"username", "password"}:
             raise TransformError(
-                "WriteToKafka finds no username and password in 'sasl.jaas.config'. Use 'sasl.mechanism' with "
+                f"{transform} finds no username and password in 'sasl.jaas.config'. Use 'sasl.mechanism' with "
                 "'sasl.username' and 'sasl.password'."
             )
         return {f"sasl.{part}": text for part, text in found.items()}
