@@ -10,7 +10,6 @@ begin at, and has them in its first mark.
 from __future__ import annotations
 
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -22,6 +21,7 @@ from hornbeam.error import DataError
 from hornbeam.io.kafka_config import NO_GROUP, kafka_client
 from hornbeam.io.unbounded_source import CheckpointMark, UnboundedReader, UnboundedSource
 from hornbeam.pvalue import Row
+from hornbeam.utils import processing_time
 from hornbeam.utils.timestamp import MAX_TIMESTAMP, MIN_TIMESTAMP, Timestamp
 
 __all__ = ["KafkaMark", "KafkaReadError", "KafkaReader", "KafkaSource"]
@@ -53,9 +53,9 @@ class KafkaMark(CheckpointMark):
 
     #: By topic and partition: the next offset, and the latest time that was read, in microseconds (None for none).
     positions: Mapping[Place, tuple[int, int | None]]
-    #: How many records were read so far, and when the first reader began (seconds since 1970).
+    #: How many records were read so far, and when the first reader began (microseconds since 1970).
     records: int
-    began: float
+    began: int
     #: The reader that is asked to tell Kafka; gone after a restart.
     reader: Any = attrs.field(default=None, eq=False, repr=False)
 
@@ -160,7 +160,7 @@ class KafkaReader(UnboundedReader):
         self._client = kafka_client("ReadFromKafka")
         self._consumer = self._client.Consumer(source.settings)
         self._records = 0 if mark is None else mark.records
-        self._began = time.time() if mark is None else mark.began
+        self._began = processing_time.now_micros() if mark is None else mark.began
         self._ready: deque[Any] = deque()
         self._current: tuple[Any, Timestamp] | None = None
         if mark is None:
@@ -195,7 +195,7 @@ class KafkaReader(UnboundedReader):
     def _take(self, message: Any) -> None:
         place = message.topic(), message.partition()
         part = self._partitions[place]
-        policy, now = self._source.policy, time.time_ns() // 1000
+        policy, now = self._source.policy, processing_time.now_micros()
         kind, milliseconds = message.timestamp()
         micros = now if policy == PROCESSING_TIME else milliseconds * 1000
         if policy != PROCESSING_TIME and kind == self._client.TIMESTAMP_NOT_AVAILABLE:
@@ -260,7 +260,7 @@ class KafkaReader(UnboundedReader):
         """The earliest of the partitions' times; the end, when as much was read as was asked for."""
         if self._is_over() or not self._partitions:
             return MAX_TIMESTAMP
-        now = time.time_ns() // 1000
+        now = processing_time.now_micros()
         if self._source.policy == PROCESSING_TIME:
             return Timestamp(micros=now)
         micros = min(self._watermark(each, now) for each in self._partitions.values())
@@ -276,7 +276,8 @@ class KafkaReader(UnboundedReader):
     def _is_over(self) -> bool:
         source = self._source
         return (source.records_max is not None and self._records >= source.records_max) or (
-            source.seconds_max is not None and time.time() >= self._began + source.seconds_max
+            source.seconds_max is not None
+            and processing_time.now_micros() >= self._began + source.seconds_max * 1_000_000
         )
 
     def get_checkpoint_mark(self) -> KafkaMark:
