@@ -130,6 +130,7 @@ class Publisher:
         self._group: Any = None
         self._reports = DeliveryReports()
         self._renewed = 0.0
+        #: When rows were committed last, or that was begun.
         self._progressed = 0.0
 
     def publish(self, staged: Staged, read: Callable[[int, int], Iterator[Chunk]]) -> None:
@@ -240,6 +241,9 @@ class Publisher:
             number = self._journal.number + 1
             self._journal.intend(Intent(number, self._topic, staged.topic, chunk.stop))
             self._transact(number, chunk.rows)
+            self._progressed = (
+                time.monotonic()
+            )  # marks alone are none: rows may fail each time for a reason of their own
             self._journal.done(number)
 
     def _transact(self, number: int, rows: Iterable[KafkaRow]) -> None:
@@ -253,7 +257,7 @@ class Publisher:
         OS_FILES.fault("kafka.sent")
         producer.commit_transaction(self._config.transaction_timeout_s)
         OS_FILES.fault("kafka.committed")
-        self._renewed = self._progressed = time.monotonic()
+        self._renewed = time.monotonic()
 
     def _check(self) -> None:
         if self._reports.failure is not None:
