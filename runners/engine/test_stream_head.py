@@ -90,11 +90,11 @@ class TestStreamHead(SourceHead):
         return len(self._events) - self._next
 
     def changes(self) -> list[tuple[Any, Any]]:
-        """One entry: the events played so far, and the watermarks."""
-        return [((None, "played"), (self._next, dict(self._watermarks)))]
+        """One entry: the events played so far, whether the end has been, too, and the watermarks."""
+        return [((None, "played"), (self._next, self._ended, dict(self._watermarks)))]
 
     def load(self, entries: Iterable[tuple[Any, Any]]) -> None:
-        for _, (self._next, watermarks) in entries:
+        for _, (self._next, self._ended, watermarks) in entries:
             self._watermarks.update(watermarks)
 
 

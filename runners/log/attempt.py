@@ -147,8 +147,10 @@ class Attempt:
     def run(self) -> Outcome:
         """Starts the workers and stays until the attempt has ended; no worker is left then."""
         create_exchange(self._begins[0].exchange, len(self._begins))
+        OS_FILES.fault("coordinator.attempt")
         try:
             self._start_workers()
+            OS_FILES.fault("coordinator.workers")
             self._looked = time.monotonic()
             self._next_checkpoint = self._looked + self._interval
             while self.outcome is None:
@@ -407,11 +409,12 @@ class Attempt:
             call(manifest)
 
     def _give_up(self, current: _Checkpoint) -> None:
-        self._committer.abort([token for report in current.reports.values() for token in report.tokens])
+        OS_FILES.fault("coordinator.give_up")
         try:
             current.pending.abort()
         except StorageError:
-            pass  # the files are cleared away by the next checkpoint, or the next opening
+            return  # its manifest may be there; the next attempt clears away what it does not need, or commits
+        self._committer.abort([token for report in current.reports.values() for token in report.tokens])
 
     # Standing still
 
@@ -449,6 +452,7 @@ class Attempt:
     def drain(self) -> None:
         """Sources give nothing new from now on; the attempt ends when all else is done."""
         self.is_draining = True
+        OS_FILES.fault("coordinator.drain")
         self._send(Drain())
 
     def explain(self, then: Callable[[Explanation], None], step: str, state: str) -> None:

@@ -7,12 +7,15 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from hornbeam.runners.engine.explain import Explanation
 from hornbeam.runners.log.attempt import CANCELLED, INTERRUPTED, STOPPED, Attempt, Outcome
 from hornbeam.runners.log.job_folder import Command
 from hornbeam.storage.checkpoint import Manifest
 from hornbeam.storage.checkpoint.manifest import check_savepoint_name
 from hornbeam.storage.errors import StorageError
+from hornbeam.storage.files import OS_FILES
 
 if TYPE_CHECKING:
     from hornbeam.runners.log.coordinator import Coordinator
@@ -29,7 +32,7 @@ class Commands:
 
     def __init__(self, job: Coordinator) -> None:
         self._job = job
-        self.is_draining = False
+        self.is_draining = job.record.is_draining
         self.is_stopping = False
         #: Commands that wait for an end of the job.
         self._waiting: list[Command] = []
@@ -109,8 +112,11 @@ class Commands:
             attempt.explain(then, step, self._job.state)
 
     def drain(self, attempt: Attempt) -> None:
-        """Sources give nothing new from now on."""
-        self.is_draining = True
+        """Sources give nothing new from now on, nor after a restart: checkpoints hold sources that have ended by it."""
+        if not self.is_draining:
+            self.is_draining = True
+            self._job.record = attrs.evolve(self._job.record, is_draining=True)
+            self._job.folder.write_record(self._job.record)
         attempt.drain()
 
     def _explained(self, command: Command, found: Explanation) -> None:
@@ -157,12 +163,14 @@ class Commands:
     def _saved(self, attempt: Attempt, command: Command, manifest: Manifest, stops: bool) -> None:
         name = command.arguments.get("name") or self._free_name()
         reason = self._why_not(name)  # it may have been taken meanwhile
+        OS_FILES.fault("coordinator.savepoint")
         try:
             if not reason:
                 self._job.store.savepoint(name)
         except StorageError as error:
             reason = str(error)
         if not reason:
+            OS_FILES.fault("coordinator.savepointed")
             self._reply(command, savepoint=name, checkpoint=manifest.checkpoint)
         elif stops:
             stopped = f"the job has stopped with checkpoint {manifest.checkpoint}, without a savepoint"

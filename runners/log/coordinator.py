@@ -12,11 +12,12 @@ import shutil
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
 
-from hornbeam.error import BeamError, DataError, RunnerError
+from hornbeam.error import BeamError, RunnerError
 from hornbeam.graph.model import Graph
 from hornbeam.metrics.execution import MetricsRegistry
 from hornbeam.options.value_provider import RuntimeValueProvider
@@ -36,7 +37,8 @@ from hornbeam.runners.log.attempt import (
 )
 from hornbeam.runners.log.commands import COMMANDS_SECONDS, Commands
 from hornbeam.runners.log.committing import Committer
-from hornbeam.runners.log.environment import faults_of, is_disk_full
+from hornbeam.runners.log.damage import damaged_state
+from hornbeam.runners.log.environment import faults_of, is_disk_full, restart_after
 from hornbeam.runners.log.exchange import remove_exchanges
 from hornbeam.runners.log.failures import told
 from hornbeam.runners.log.first_splits import deal_splits
@@ -132,12 +134,13 @@ class Coordinator:
     def run(self) -> str:
         """Runs the job until it ends; gives its state. Raises what made it fail."""
         try:
+            OS_FILES.fault("coordinator.begin")
             try:
                 outcome = self._with_room()
             except CorruptionError as error:
                 if not error.path.startswith(self.folder.checkpoints):
                     raise  # the log of a source, say
-                raise self._damaged(error) from error
+                raise damaged_state(error, self.folder, getattr(self, "store", None)) from error
             self._end(outcome)
             return self.state
         except BaseException as error:
@@ -316,11 +319,17 @@ class Coordinator:
 
     def _origin(self) -> Manifest | None:
         """The checkpoint to begin from."""
-        wanted = self.record.restore_from
-        if wanted is not None or self.store.checkpoints():
+        wanted, found = self.record.restore_from, self.store.checkpoints()
+        if wanted is not None and found and self._is_restored(found[-1].metadata, wanted):
+            wanted = None
+        if wanted is not None or found:
             with self.store.restore(wanted) as snapshot:
                 return snapshot.manifest
         return None
+
+    def _is_restored(self, newest: Mapping[str, Any], wanted: int | str) -> bool:
+        """Whether the newest checkpoint goes on from the wanted one already: sinks have given out what came after it."""
+        return newest["attempt"] > self.record.restore_asked or newest.get("moved_from") == str(wanted)
 
     def _has_to_move(self, origin: Manifest) -> bool:
         """Whether the checkpoint is for other workers, or another pipeline."""
@@ -343,18 +352,23 @@ class Coordinator:
             relabelling = attrs.evolve(
                 relabelling, labels={}
             )  # labels are a part of plans: it was done before
+        OS_FILES.fault("coordinator.move")
         moved = move(
             self.store, origin, workers, self._graph, relabelling, {"workers": workers, "plan": plan}
         )
+        OS_FILES.fault("coordinator.moved")
         self._relabelling = Relabelling()
         return moved
 
     def _commit_again(self, origin: Manifest) -> None:
         """What sinks had prepared for that checkpoint, in case that it was not committed."""
+        OS_FILES.fault("coordinator.recover")
         tokens = self._committer.decoded(origin.metadata["tokens"])
         self._committer.begin_again()
         self._committer.commit_now(origin.checkpoint, tokens)
+        OS_FILES.fault("coordinator.recommitted")
         self._committer.recover(tokens)
+        OS_FILES.fault("coordinator.recovered")
 
     def _begin(
         self, number: int, workers: int, origin: Manifest | None, graph: Graph, is_quiet: bool
@@ -380,7 +394,9 @@ class Coordinator:
             poison=self._poison(),
             is_quiet=is_quiet,
             faults=faults_of(number, self.record.attempts),
-            restart_after=settings.inject_restarts,
+            restart_after=restart_after(
+                settings.inject_restarts, settings.inject_restarts_seed, number, self.record.attempts
+            ),
         )
 
     def _poison(self) -> Poison | None:
@@ -446,12 +462,14 @@ class Coordinator:
         if outcome.kind == DONE and self._commands.is_draining:
             state = states.DRAINED
         self.record = attrs.evolve(self.record, state=state, failure=None)
-        self._write_record_somehow()
         if outcome.kind not in (
             CANCELLED,
             INTERRUPTED,
-        ):  # all is committed, so nothing that is staged is wanted any more
+        ):  # all is committed: what is staged is not wanted any more
             self._committer.recover([])
+        OS_FILES.fault("coordinator.ending")
+        self._write_record_somehow()  # last: a job that has ended is not started again, and what is left then stays
+        OS_FILES.fault("coordinator.ended")
         self._say(state)
         self._commands.ended(state)
 
@@ -467,23 +485,6 @@ class Coordinator:
             self.folder.write_record(self.record)
         except DiskFullError as error:
             _log.warning("The record of job %r cannot be written: %s", self.folder.job_name, error)
-
-    def _damaged(self, error: CorruptionError) -> DataError:
-        """What to say about damaged state: which, and what can be had instead."""
-        name = os.path.basename(error.path)
-        store: CheckpointStore | None = getattr(self, "store", None)
-        earlier = [] if store is None else store.checkpoints()[:-1]
-        sound = [m.checkpoint for m in earlier if name not in {file.name for file in m.files}]
-        offer = (
-            f"The last one without that file is {sound[-1]}: start the job with --restore_from={sound[-1]} to go on from "
-            "there; what came after it is processed again. "
-            if sound
-            else "Every checkpoint that is kept needs that file; savepoints may not, and --fresh starts over. "
-        )
-        return DataError(
-            f"job {self.folder.job_name!r}: its state is damaged ({error}). Nothing was started. {offer}"
-            f"`hornbeam checkpoint verify {self.folder.checkpoints}` says what is damaged."
-        )
 
     def explain_from_elsewhere(self, step: str, timeout_seconds: float = 60.0) -> Explanation:
         """What holds time back, for a thread of the same process. TimeoutError if that takes too long."""

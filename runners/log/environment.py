@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 
 from hornbeam.storage.errors import DiskFullError
 
@@ -22,3 +23,13 @@ def faults_of(worker: int, attempt: int) -> str | None:
         if place == f"{worker}@{attempt}":
             return plan
     return None
+
+
+def restart_after(bundles: int | None, seed: int | None, worker: int, attempt: int) -> int | None:
+    """The bundle after which a worker asks for a restart: that of --inject_restarts, or with a seed a random one up to it.
+
+    Before the restart comes a checkpoint that holds the bundle, so every attempt gets on by one bundle at least.
+    """
+    if bundles is None or seed is None:
+        return bundles
+    return random.Random(f"{seed} {attempt} {worker}").randint(1, bundles)

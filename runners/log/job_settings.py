@@ -26,6 +26,7 @@ class JobSettings:
     temp_dir: str | None
     at_least_once: bool
     inject_restarts: int | None
+    inject_restarts_seed: int | None
     skip_poison_to: str | None
     run_for_seconds: float | None
     options: Mapping[str, Any]

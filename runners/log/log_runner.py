@@ -33,7 +33,7 @@ from hornbeam.runners.runner import PipelineRunner
 from hornbeam.storage.checkpoint import StoreReader
 from hornbeam.storage.checkpoint.inspection import list_store
 from hornbeam.storage.errors import DiskFullError, StorageError
-from hornbeam.storage.files import Lock
+from hornbeam.storage.files import OS_FILES, Lock
 
 _log = logging.getLogger(__name__)
 
@@ -92,8 +92,7 @@ class LogRunner(PipelineRunner):
             return None
         settings = _settings(graph, options)
         if record is None:
-            folder.remove_state()
-            record = JobRecord(job_name=folder.job_name, created_micros=time.time_ns() // 1000, starts=0)
+            record = _start_over(folder)
         folder.clear_commands()
         record = attrs.evolve(
             record, options=settings.options, state=states.RUNNING, starts=record.starts + 1
@@ -107,6 +106,7 @@ class LogRunner(PipelineRunner):
         else:
             folder.write_graph(graph)
         folder.write_record(record)
+        OS_FILES.fault("job.started")
         coordinator = Coordinator(folder, lock, record, graph, settings, sinks, relabelling)
         coordinator.announce()
         return coordinator
@@ -138,6 +138,8 @@ def _record(folder: JobFolder, options: LogOptions) -> JobRecord | None:
         _tell_what_is_forgotten(folder)
         return None
     record, wanted = folder.record(), options.restore_from
+    if record.starts_over:
+        return None
     if wanted is None:
         return record
     if wanted == record.restored and not options.restore_again:
@@ -151,7 +153,9 @@ def _record(folder: JobFolder, options: LogOptions) -> JobRecord | None:
         return record
     which = int(wanted) if wanted.isdigit() else wanted
     _check_kept(folder, which)
-    return attrs.evolve(record, restore_from=which, restored=wanted)
+    return attrs.evolve(
+        record, restore_from=which, restored=wanted, restore_asked=record.attempts, is_draining=False
+    )
 
 
 def _old_graph(folder: JobFolder, new: Graph, record: JobRecord) -> Graph:
@@ -214,6 +218,17 @@ def _has_store(folder: JobFolder) -> bool:
     return os.path.isdir(os.path.join(folder.checkpoints, "manifests"))
 
 
+def _start_over(folder: JobFolder) -> JobRecord:
+    """A job without a past: what it had goes. Killed half-way, the next start does that again, with or without --fresh."""
+    record = JobRecord(job_name=folder.job_name, created_micros=time.time_ns() // 1000, starts=0)
+    if folder.exists():
+        folder.write_record(attrs.evolve(record, starts_over=True))
+        OS_FILES.fault("job.fresh")
+    folder.remove_state()
+    OS_FILES.fault("job.fresh.removed")
+    return record
+
+
 def _has_checkpoints(folder: JobFolder) -> bool:
     """Whether there is anything to go on from."""
     return _has_store(folder) and bool(StoreReader(folder.checkpoints).checkpoints())
@@ -263,6 +278,7 @@ def _settings(graph: Graph, options: PipelineOptions) -> JobSettings:
         temp_dir=direct.temp_dir,
         at_least_once=log_options.at_least_once,
         inject_restarts=log_options.inject_restarts,
+        inject_restarts_seed=log_options.inject_restarts_seed,
         skip_poison_to=log_options.skip_poison_to,
         run_for_seconds=None if _ends_by_itself(graph) else direct.run_for_secs,
         options=options.get_all_options(display_warnings=False),

@@ -45,8 +45,8 @@ from hornbeam.runners.processes.ends import end_with_parent
 from hornbeam.storage.checkpoint import StateFile, WriteTicket
 from hornbeam.storage.files import OS_FILES
 
-#: So many entries are told and written by a copy of the process; the variable is for tests.
-FORK_ENTRIES_MIN = int(os.environ.get("HORNBEAM_FORK_ENTRIES_MIN", "2000"))
+#: So many entries are told and written by a copy of the process; the variable HORNBEAM_FORK_ENTRIES_MIN is for tests.
+FORK_ENTRIES_MIN = 2000
 _WAIT_SECONDS = 0.05
 #: A copy tells so many entries at a time,
 _PIECE = 512
@@ -106,6 +106,10 @@ class SnapshotReport:
     in_flight_bytes: int
 
 
+class CopyDiedError(InternalError):
+    """A copy of the process has gone without a word, as a killed worker would."""
+
+
 class ForkedWrite:
     """A copy of the process, made at the cut, that tells what changed and writes it, while the process goes on.
 
@@ -135,7 +139,7 @@ class ForkedWrite:
                     message = pickle.load(told)
                 except EOFError:
                     self._wait()
-                    raise InternalError("the copy of a worker that writes its state has died") from None
+                    raise CopyDiedError("the copy of a worker that writes its state has died") from None
                 if isinstance(message, str):
                     paused(message)
                     continue
@@ -176,6 +180,7 @@ class Snapshots:
 
     def __init__(self, task: Task) -> None:
         self._task = task
+        self._fork_entries_min = int(os.environ.get("HORNBEAM_FORK_ENTRIES_MIN", FORK_ENTRIES_MIN))
         self._told: dict[bytes, bytes] = {}
 
     def local(self) -> dict[bytes, bytes | None]:
@@ -195,7 +200,7 @@ class Snapshots:
         """Stages whose heads have so much to tell that a copy of the process had better do it."""
         stages = [s for s in self._task.stages.values() if s.head is not None and s.head.changes_waiting()]
         waiting = sum(stage.head.changes_waiting() for stage in stages if stage.head is not None)
-        return stages if waiting >= FORK_ENTRIES_MIN else []
+        return stages if waiting >= self._fork_entries_min else []
 
     def changed(self, without: list[StreamStage]) -> list[Changes]:
         """What changed in heads, gates and views since the last cut, but for some heads; pickled, so that work can go on."""
@@ -305,6 +310,7 @@ class SnapshotThread:
     def _write(self, cut: Cut) -> SnapshotReport:
         began = time.perf_counter()
         entries = {**cut.local, **entries_of(cut.changed)}
+        OS_FILES.fault("worker.settle")
         tokens = tuple(complete() for complete in cut.tokens)
         under_way = self._under_way(cut)
         size = sum(len(data) for found in under_way.values() for data in found)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hornbeam.runners.log.messages import Poll, Polled, Quiesce
+from hornbeam.storage.files import OS_FILES
 
 
 class Standstill:
@@ -66,6 +67,7 @@ class Standstill:
             sum(poll.taken_bytes for poll in self._polls.values()),
         )
         if totals[0] == totals[1] and totals == self._last_totals:
+            OS_FILES.fault("coordinator.quiet")
             self.is_awaited = False
             self._wanted[0]()
             return

@@ -94,6 +94,13 @@ def _int_bytes(number: int) -> tuple[bytes, bytes]:
     return b"i", str(number).encode()
 
 
+def _interval_bytes(window: IntervalWindow) -> tuple[bytes, bytes]:
+    try:
+        return b"w", _INTERVAL.pack(window.start_micros, window.end_micros)
+    except struct.error:  # the first and the last windows of time reach past 64 bits
+        return b"p", _pickled(window)
+
+
 _WRITERS: dict[type, Callable[[Any], tuple[bytes, bytes]]] = {
     str: lambda text: (b"s", text.encode("utf-8", "surrogatepass")),
     bytes: lambda data: (b"b", data),
@@ -102,7 +109,7 @@ _WRITERS: dict[type, Callable[[Any], tuple[bytes, bytes]]] = {
     type(None): lambda _: (b"n", b""),
     EncodedKey: lambda key: (b"k", key.data),
     GlobalWindow: lambda _: (b"g", b""),
-    IntervalWindow: lambda window: (b"w", _INTERVAL.pack(window.start_micros, window.end_micros)),
+    IntervalWindow: _interval_bytes,
 }
 
 _READERS: dict[bytes, Callable[[bytes], Any]] = {

@@ -36,11 +36,13 @@ class Input:
         """Whether other workers send on it."""
         return self.edge.kind != LOCAL
 
-    def mark(self, worker: int, watermark: int) -> None:
-        """The time of that worker's instance has come so far."""
-        if watermark > self.marks[worker]:
-            self.marks[worker] = watermark
-            self.at.watermark = max(self.at.watermark, min(self.marks))
+    def mark(self, worker: int, watermark: int) -> bool:
+        """The time of that worker's instance has come so far; whether that is news."""
+        if watermark <= self.marks[worker]:
+            return False
+        self.marks[worker] = watermark
+        self.at.watermark = max(self.at.watermark, min(self.marks))
+        return True
 
 
 class Task:
@@ -169,15 +171,15 @@ class Task:
 
     # Rows and time
 
-    def deliver(self, message: Rows | Mark, sender: int) -> None:
-        """Takes what another worker sent."""
+    def deliver(self, message: Rows | Mark, sender: int) -> bool:
+        """Takes what another worker sent; False for what was known: a worker that is restored tells its times again."""
         input_ = self.inputs[message.edge]
         if type(message) is Mark:
-            input_.mark(sender, message.watermark)
-            return
+            return input_.mark(sender, message.watermark)
         if input_.receive is None:
             input_.receive = self._local_receiver(input_.edge)
         input_.receive(message.bundle)  # type: ignore[union-attr]
+        return True
 
     def advance(self, now: int) -> None:
         """Moves time on and ends bundles, stage after stage; what other workers are to know is in the outboxes then."""

@@ -55,6 +55,7 @@ from hornbeam.runners.log.room import WorkerSpace, until_there_is_room
 from hornbeam.runners.log.rows_under_way import RowsUnderWay
 from hornbeam.runners.log.sinks import Sinks
 from hornbeam.runners.log.snapshots import (
+    CopyDiedError,
     Cut,
     ForkedWrite,
     SnapshotReport,
@@ -71,6 +72,8 @@ from hornbeam.storage import files
 from hornbeam.storage.checkpoint import StateFile, WriteTicket
 from hornbeam.storage.files import OS_FILES
 from hornbeam.utils.run_end import run_scope
+
+_log = logging.getLogger(__name__)
 
 _SIGN_OF_LIFE_SECONDS = 0.5
 _STATUS_SECONDS = 0.5
@@ -91,6 +94,7 @@ def run_worker(number: int, channel: MessageChannel, folder: str) -> None:
     begin.environment.apply()
     logging.basicConfig(format=f"%(asctime)s %(levelname)s {begin.job_name} worker {number}: %(message)s")
     files.arm(begin.faults)
+    OS_FILES.fault("worker.begin")
     with OS_FILES.lock(begin.workers_lock, exclusive=False, timeout=30):
         worker = Worker(begin, channel)
         try:
@@ -125,6 +129,8 @@ class Worker:
         self._is_frozen = False
         self._is_held = False
         self._bundles = 0
+        #: Whether what others sent in this turn told anything new.
+        self._is_news = False
         self._cuts: dict[int, Cut] = {}
         self._next_status = 0.0
 
@@ -198,6 +204,7 @@ class Worker:
             under_way = restore_task(task, begin.checkpoints, begin.restore_from)
             gc.freeze()
             gc.enable()
+        OS_FILES.fault("worker.restored")
         task.track_changes()
         if not begin.at_least_once:
             self._sinks.begin()
@@ -223,13 +230,15 @@ class Worker:
             self._say()
             self._exchange.wait(seen, _IDLE_SECONDS)
             return
+        self._is_news = False
         is_behind = not self._is_held and self._task.is_behind()
         stays = self._is_held or is_behind
         took = not stays and self._take_from_others()
         worked = not (stays or self._is_quiet or self._wanted is not None) and self._work()
         if took or worked or is_behind or (not stays and self._now() >= self._task.next_wakeup()):
             self._advance()
-            self._look_whether_to_restart()
+            if worked or self._is_news or not took:
+                self._look_whether_to_restart()
         if self._wanted is not None:
             self._cut(self._wanted)
         self._say()
@@ -261,7 +270,7 @@ class Worker:
         for message in pickle.loads(data):
             if was_sent and type(message) is Rows:
                 self._rows.took(message.edge, len(message.bundle.values))
-            self._task.deliver(message, sender)
+            self._is_news |= self._task.deliver(message, sender)
 
     def _work(self) -> bool:
         """One source's piece of work, unless a receiver is too far behind."""
@@ -289,7 +298,11 @@ class Worker:
         until_there_is_room(lambda: self._exchange.outs[other].append(data, marker), self._tell_paused)
 
     def _look_whether_to_restart(self) -> None:
-        """Test mode: after so many bundles stand still until the attempt ends with a checkpoint."""
+        """Test mode: after so many bundles stand still until the attempt ends with a checkpoint.
+
+        A turn counts in which a source worked, a timer was due, or others sent elements or a later time: what the checkpoint
+        holds then is not what the attempt began from, so that every restart gets on.
+        """
         self._bundles += 1
         if self._begin.restart_after is not None and self._bundles == self._begin.restart_after:
             self._is_held = True
@@ -350,6 +363,7 @@ class Worker:
         self._polls.append(message.number)
 
     def _drain(self, _: Drain) -> None:
+        OS_FILES.fault("worker.drain")
         self._task.drain()
         self._advance()
 
@@ -377,6 +391,7 @@ class Worker:
         number = wanted.checkpoint
         OS_FILES.fault("worker.cut")
         tokens = [] if self._begin.at_least_once else self._sinks.prepare(number)
+        OS_FILES.fault("worker.prepared")
         marker = str(number).encode()
         data = pickle.dumps(wanted, 5)
         for other in self._exchange.outs:
@@ -404,8 +419,11 @@ class Worker:
         snapshots, worker = self._snapshots, self._begin.worker
 
         def write(paused: Callable[[str], None]) -> tuple[StateFile, ...]:
+            OS_FILES.fault("copy.begin")
             pieces = (changes.entries() for changes in snapshots.changed_in(large))
-            return write_entries(ticket, f"w{worker}c", pieces, paused)
+            written = write_entries(ticket, f"w{worker}c", pieces, paused)
+            OS_FILES.fault("copy.written")
+            return written
 
         self._space.hold()
         copy = ForkedWrite(write, self._space.release)
@@ -418,7 +436,10 @@ class Worker:
         self.send(report)
 
     def _snapshot_failed(self, error: BaseException) -> None:
-        self.send(Failed(carried(error), signature_of(error)))
+        if isinstance(error, CopyDiedError):
+            _log.warning("%s; the worker ends with it", error)  # it was killed: nothing is wrong with the job
+        else:
+            self.send(Failed(carried(error), signature_of(error)))
         os._exit(1)
 
     def _tell_paused(self, text: str) -> None:

@@ -113,7 +113,13 @@ class LogOptions(PipelineOptions):
             "--inject_restarts",
             type=_at_least(1),
             default=None,
-            help="For tests: go back to a checkpoint after every so many bundles.",
+            help="For tests: after every so many bundles take a checkpoint, and begin anew from it.",
+        )
+        parser.add_argument(
+            "--inject_restarts_seed",
+            type=int,
+            default=None,
+            help="For tests: after 1 to --inject_restarts bundles, drawn with this seed for each worker and start of it.",
         )
 
 

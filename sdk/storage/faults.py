@@ -4,7 +4,7 @@ A plan is text, `name:n:action`, several joined by commas: at the n-th time that
 from 1; `*` counts every point; `n+` is that time and all later ones), do `action`: `kill` (SIGKILL to this
 process), `tear` (at a write: half of the bytes are written, then kill), or an errno name in lower case
 (`enospc`, `eio`, `emfile`): the operation fails with it. The environment variable HORNBEAM_FAULT arms a process
-from outside.
+from outside; HORNBEAM_FAULT_LOG names a file that gets a line, `name pid parent`, for each process that ends so.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections.abc import Sequence
 import attrs
 
 ENVIRONMENT_VARIABLE = "HORNBEAM_FAULT"
+LOG_VARIABLE = "HORNBEAM_FAULT_LOG"
 
 
 @attrs.define
@@ -61,7 +62,16 @@ class FaultPlan:
                     rule.passed += 1
                     if rule.passed == rule.at or (rule.stays and rule.passed > rule.at):
                         fired = rule.action
+            if fired in ("kill", "tear"):
+                _note(name)
             return fired
+
+
+def _note(name: str) -> None:
+    path = os.environ.get(LOG_VARIABLE)
+    if path:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(f"{name} {os.getpid()} {os.getppid()}\n")
 
 
 def perform(action: str) -> None:

@@ -31,17 +31,30 @@ MODES: dict[str, list[str]] = {
 }
 
 
-#: Jobs with a folder each; `--inject_restarts` goes back to a checkpoint after every so many bundles.
+#: Jobs with a folder each; `--inject_restarts` takes a checkpoint after so many bundles and begins anew from it.
 LOG_RUNNER = ["--runner=LogRunner", "--no_progress", "--job_name=model", "--failures_max=1"]
 LOG_MODES: dict[str, list[str]] = {
     "one worker": ["--num_workers=1"],
     "two workers, bundles of 1": ["--num_workers=2", "--bundle_size=1"],
-    "two workers, restarts": ["--num_workers=2", "--bundle_size=2", "--inject_restarts=3"],
+    **{
+        f"{name}, restarts after each bundle": [
+            f"--num_workers={workers}",
+            "--bundle_size=2",
+            "--inject_restarts=1",
+        ]
+        for workers, name in enumerate(("one worker", "two workers", "three workers"), 1)
+    },
     "on disk, two workers, restarts": [
         "--num_workers=2",
         "--bundle_size=2",
-        "--inject_restarts=3",
+        "--inject_restarts=1",
         "--memory_limit=1",
+    ],
+    "three workers, restarts at random bundles": [
+        "--num_workers=3",
+        "--bundle_size=1",
+        "--inject_restarts=5",
+        f"--inject_restarts_seed={os.environ.get('HORNBEAM_RESTARTS_SEED', '1')}",
     ],
 }
 
@@ -57,10 +70,13 @@ _EVERY_NTH = {
     "one-process": 7,
     "five-processes": 7,
     "two-processes, groups on disk": 3,
-    "LogRunner, one worker": 12,
+    "LogRunner, one worker, restarts": 17,
+    "LogRunner, one worker-": 12,
     "LogRunner, two workers, bundles of 1": 9,
-    "LogRunner, two workers, restarts": 5,
+    "LogRunner, two workers, restarts": 7,
     "LogRunner, on disk, two workers, restarts": 7,
+    "LogRunner, three workers, restarts after": 13,
+    "LogRunner, three workers, restarts at": 11,
 }
 _COMBINED = [
     *(
@@ -81,7 +97,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def is_left_out(item: pytest.Item) -> bool:
         way = next((name for name in _EVERY_NTH if f"[{name}" in item.name or f"-{name}" in item.name), "")
         if way.startswith("LogRunner") and "test_model.py" not in item.nodeid:
-            return "one worker" not in way
+            return "one worker" not in way or "restarts" in way
         seen[way] += 1
         return bool(way) and not _ALL and seen[way] % _EVERY_NTH[way] != 0
 
