@@ -1,30 +1,33 @@
-"""The pipelines of the kill campaign, and what each must have committed in the end, whatever was killed in between.
+"""The pipelines of the kill campaign. `campaign_answers` says what each must have committed in the end.
 
-    python campaign_jobs.py PIPELINE FOLDER SIZE [options]      runs (or resumes) the job to its end
+    python campaign_jobs.py PIPELINE FOLDER SIZE PAUSE [options]      runs (or resumes) the job to its end
 
-Each element gets a random tag where it comes in. The tags that `seen` committed say which of the attempts counted;
-every other output must be made of exactly those.
+A pipeline may be `NAME+`: the same one after a change, for a job that goes on from the other one's state.
 """
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
 import random
 import sys
 import time
-from collections import Counter, defaultdict
-from collections.abc import Iterator
 from typing import Any
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from staged_files import WriteStaged, committed, left_over
+from log_runner.campaign_answers import PARTITIONS, check, record
+from log_runner.staged_files import StagedRows, WriteStaged
 
 import hornbeam as beam
 from hornbeam.coders import PickleCoder, VarIntCoder
+from hornbeam.io.logio import ReadFromLog, WriteToLog
 from hornbeam.io.restriction_trackers import OffsetRange, OffsetRestrictionTracker
+from hornbeam.io.two_phase import WriteTwoPhase
 from hornbeam.io.watermark_estimators import ManualWatermarkEstimator
 from hornbeam.options.pipeline_options import PipelineOptions
+from hornbeam.storage.log import Log, Producer
 from hornbeam.transforms.core import RestrictionProvider
 from hornbeam.transforms.timeutil import TimeDomain
 from hornbeam.transforms.userstate import (
@@ -36,23 +39,32 @@ from hornbeam.transforms.userstate import (
 from hornbeam.transforms.window import FixedWindows, Sessions, TimestampedValue
 from hornbeam.utils.timestamp import Timestamp
 
-PARTITIONS = 3
-KEYS = 7
+__all__ = [
+    "PIPELINES",
+    "RENAMED",
+    "Buffered",
+    "Numbered",
+    "WriteStaged",
+    "build",
+    "check",
+    "prepare",
+    "reading",
+]
 
+PIPELINES = ("windowed", "sessions", "stateful", "timers", "sides", "files", "log")
 
-def record(partition: int, offset: int) -> tuple[str, int, float]:
-    """The input: (key, value, seconds). A key belongs to one partition, so its order is known."""
-    chance = random.Random(partition * 1_000_003 + offset)
-    key = f"p{partition}k{chance.randrange(KEYS)}"
-    return key, offset, offset * 0.5 + 30 * (offset // 50)  # with gaps, so that sessions end
+#: Records that the topic is filled by, which a reader then takes at once.
+_BATCH = 10
 
-
-def records(size: int) -> Iterator[tuple[int, str, int, float]]:
-    """All of the input: (partition, key, value, seconds)."""
-    for partition in range(PARTITIONS):
-        for offset in range(size):
-            key, value, seconds = record(partition, offset)
-            yield partition, key, value, seconds
+#: The step that keeps something, which has another label after the change (where it can have one).
+RENAMED = {
+    "windowed": "group",
+    "sessions": "group",
+    "stateful": "number",
+    "timers": "buffer",
+    "sides": "compare",
+    "log": "number",
+}
 
 
 class Offsets(RestrictionProvider):
@@ -140,24 +152,41 @@ class Buffered(beam.DoFn):
         yield key, [row[1:] for row in kept if row[0] * 20_000_000 == at.micros], random.random()
 
 
+def prepare(name: str, folder: str, size: int) -> None:
+    """What must be there before the first start: the topics."""
+    if name != "log":
+        return
+    with Log(os.path.join(folder, "log")) as log:
+        log.create_topic("in", PARTITIONS)
+        log.create_topic("out", 2)
+        with Producer(log) as producer:
+            for partition, offset in itertools.product(range(PARTITIONS), range(0, size, _BATCH)):
+                rows = [record(partition, each) for each in range(offset, min(offset + _BATCH, size))]
+                values = [json.dumps(row).encode() for row in rows]
+                micros = [int(seconds * 1e6) for _, _, seconds in rows]
+                producer.append("in", values, timestamps=micros, partition=partition)
+
+
 def build(name: str, p: beam.Pipeline, folder: str, size: int, pause: float) -> None:
     """Puts the pipeline together."""
-    tagged = (
-        p
-        | "partitions" >> beam.Create(list(range(PARTITIONS)), reshuffle=False)
-        | "read" >> beam.ParDo(reading(size, pause))
-    )
+    changed = name.endswith("+")
+    name = name.rstrip("+")
+    tagged = _from_log(p, folder, pause) if name == "log" else _from_partitions(p, size, pause)
     tagged | "seen" >> beam.ParDo(WriteStaged(os.path.join(folder, "seen")))
-    if name == "windowed":
-        result = tagged | "windows" >> beam.WindowInto(FixedWindows(10)) | "group" >> beam.GroupByKey()
+    if changed:
+        tagged = tagged | "added" >> beam.Filter(lambda pair: pair[1][0] >= 0)
+
+    def label(step: str) -> str:
+        return f"{step} again" if changed and RENAMED.get(name) == step else step
+
+    if name in ("windowed", "sessions"):
+        windows = FixedWindows(10) if name == "windowed" else Sessions(5)
+        result = tagged | "windows" >> beam.WindowInto(windows) | label("group") >> beam.GroupByKey()
         result = result | "list" >> beam.MapTuple(lambda key, values: (key, sorted(values)))
-    elif name == "sessions":
-        result = tagged | "windows" >> beam.WindowInto(Sessions(5)) | "group" >> beam.GroupByKey()
-        result = result | "list" >> beam.MapTuple(lambda key, values: (key, sorted(values)))
-    elif name == "stateful":
-        result = tagged | "number" >> beam.ParDo(Numbered())
+    elif name in ("stateful", "log"):
+        result = tagged | label("number") >> beam.ParDo(Numbered())
     elif name == "timers":
-        result = tagged | "buffer" >> beam.ParDo(Buffered())
+        result = tagged | label("buffer") >> beam.ParDo(Buffered())
     elif name == "sides":
         ends = tagged | "side windows" >> beam.WindowInto(FixedWindows(10))
         biggest = (
@@ -165,106 +194,54 @@ def build(name: str, p: beam.Pipeline, folder: str, size: int, pause: float) -> 
             | "values" >> beam.Map(lambda pair: pair[1][0])
             | "biggest" >> beam.CombineGlobally(max).without_defaults()
         )
-        result = ends | "compare" >> beam.Map(
+        result = ends | label("compare") >> beam.Map(
             lambda pair, most: (*pair, most), most=beam.pvalue.AsSingleton(biggest)
+        )
+    elif name == "files":
+        result = (
+            tagged
+            | "windows" >> beam.WindowInto(FixedWindows(10))
+            | "lines" >> beam.Map(lambda pair: json.dumps((pair[0], *pair[1])))
         )
     else:
         raise ValueError(name)
-    result | "result" >> beam.ParDo(WriteStaged(os.path.join(folder, "result")))
+    result | "result" >> _sink(name, folder)
 
 
-PIPELINES = ("windowed", "sessions", "stateful", "timers", "sides")
+def _from_partitions(p: beam.Pipeline, size: int, pause: float) -> Any:
+    return (
+        p
+        | "partitions" >> beam.Create(list(range(PARTITIONS)), reshuffle=False)
+        | "read" >> beam.ParDo(reading(size, pause))
+    )
 
 
-def check(name: str, folder: str, size: int) -> None:
-    """AssertionError where what was committed is not what one undisturbed run would have."""
-    seen = list(committed(os.path.join(folder, "seen")))
-    due = Counter((key, value) for _, key, value, _ in records(size))
-    given = Counter((key, value) for key, (value, _) in seen)
-    assert given == due, f"seen: {_difference(given, due)}"
-    tags = {(key, value): tag for key, (value, tag) in seen}
-    order = defaultdict(list)
-    for key, (value, _) in seen:
-        order[key].append(value)
-    assert all(values == sorted(values) for values in order.values()), "seen: reordered within a key"
-    result = list(committed(os.path.join(folder, "result")))
-    given = Counter(map(repr, result))
-    due = Counter(map(repr, expected(name, size, tags)))
-    if name == "timers":
-        given = Counter(repr((key, sorted(values))) for key, values, _ in result)
-    assert given == due, f"result: {_difference(given, due)}"
-    if name == "stateful":
-        numbers = defaultdict(list)
-        for key, number, _, _ in result:
-            numbers[key].append(number)
-        assert all(n == list(range(1, len(n) + 1)) for n in numbers.values()), (
-            "result: reordered within a key"
-        )
-    for part in ("seen", "result"):
-        assert not left_over(os.path.join(folder, part)), f"{part}: staged files are left"
+def _from_log(p: beam.Pipeline, folder: str, pause: float) -> Any:
+    def tagged(row: list[Any]) -> tuple[str, tuple[int, str]]:
+        time.sleep(pause)
+        return row[0], (row[1], f"{random.getrandbits(60):x}")
+
+    source = ReadFromLog(os.path.join(folder, "log"), "in", value_coder=json.loads, bounded=True)
+    return p | "read" >> source | "tag" >> beam.Map(tagged)
 
 
-def _difference(given: Counter[Any], due: Counter[Any]) -> str:
-    lost, doubled = list((due - given).elements()), list((given - due).elements())
-    return f"{len(lost)} lost {lost[:5]}, {len(doubled)} too many {doubled[:5]}"
-
-
-def expected(name: str, size: int, tags: dict[tuple[str, int], str]) -> Iterator[Any]:
-    """What the pipeline gives, with the tags that counted."""
-    groups: dict[Any, list[Any]] = defaultdict(list)
-    numbers: Counter[str] = Counter()
-    by_key: dict[str, list[tuple[float, int, str]]] = defaultdict(list)
-    for _, key, value, seconds in records(size):
-        tag = tags[key, value]
-        by_key[key].append((seconds, value, tag))
-        numbers[key] += 1
-        if name == "windowed":
-            groups[key, int(seconds // 10)].append((value, tag))
-        elif name == "stateful":
-            yield key, numbers[key], value, tag
-    if name == "windowed":
-        yield from ((key, sorted(values)) for (key, _), values in groups.items())
-    elif name == "sessions":
-        for key, rows in by_key.items():
-            yield from ((key, session) for session in _sessions(rows))
-    elif name == "timers":
-        for key, rows in by_key.items():
-            yield from ((key, sorted(buffer)) for buffer in _buffers(rows))
-    elif name == "sides":
-        most: dict[int, int] = defaultdict(int)
-        for _, _, value, seconds in records(size):
-            most[int(seconds // 10)] = max(most[int(seconds // 10)], value)
-        for _, key, value, seconds in records(size):
-            yield key, (value, tags[key, value]), most[int(seconds // 10)]
-
-
-def _sessions(rows: list[tuple[float, int, str]]) -> Iterator[list[Any]]:
-    session: list[Any] = []
-    end = None
-    for seconds, value, tag in rows:
-        if end is not None and seconds >= end:
-            yield sorted(session)
-            session = []
-        session.append((value, tag))
-        end = seconds + 5
-    yield sorted(session)
-
-
-def _buffers(rows: list[tuple[float, int, str]]) -> Iterator[list[Any]]:
-    buffers: dict[int, list[Any]] = defaultdict(list)
-    for seconds, value, tag in rows:
-        buffers[int(seconds // 20)].append((value, tag))
-    yield from buffers.values()
+def _sink(name: str, folder: str) -> Any:
+    if name == "log":
+        return WriteToLog(os.path.join(folder, "log"), "out", key=lambda row: row[0], value_coder=json.dumps)
+    place = os.path.join(folder, "result")
+    if name == "files":
+        return beam.io.WriteToText(os.path.join(place, "out"), num_shards=1)
+    return WriteTwoPhase(StagedRows(place))
 
 
 def main(arguments: list[str]) -> None:
     """Runs the job of that name to its end."""
     name, folder, size, pause, *flags = arguments
     options = PipelineOptions(
-        ["--runner=LogRunner", f"--job_name={name}", f"--log_dir={folder}", "--no_progress", *flags]
+        ["--runner=LogRunner", "--job_name=campaign", f"--log_dir={folder}", "--no_progress", *flags]
     )
     with beam.Pipeline(options=options) as p:
-        build(name, p, folder, int(size), float(pause))
+        build(name, p, os.environ.get("HORNBEAM_CAMPAIGN_OUT", folder), int(size), float(pause))
 
 
 if __name__ == "__main__":

@@ -1,217 +1,118 @@
 """The kill campaign: jobs of real processes, killed again and again, must commit exactly what an undisturbed run would.
 
-    python tests/log_runner/kill_campaign.py --kills 1000 --seed 7
+    python tests/log_runner/kill_campaign.py --kills 1000 --seconds 1500 --seed 7
 
-Each round runs one pipeline of `campaign_jobs` to its end. Meanwhile, at random times, a worker, the coordinator, the
-fork server or all of them are killed; and, for a part of the rounds, processes are armed to kill themselves at a
-named fault point. The coordinator is started again with the same command.
+Each job is one of `campaign_jobs`, with a life of its own (see `kill_job`): random processes are killed with SIGKILL at
+random times, and the job's own fault point of `kill_points` is armed. Some jobs run beside each other. What they
+committed is compared with `campaign_answers`. `--job SEED` runs one job again.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import random
-import shutil
-import signal
-import subprocess
 import sys
-import tempfile
+import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import attrs
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(HERE.parent))
 
-import campaign_jobs  # noqa: E402
-
-WORKER_POINTS = (
-    "worker.bundle",
-    "worker.cut",
-    "worker.cut.done",
-    "worker.snapshot.write",
-    "worker.snapshot.written",
-    "files.write",
-    "files.sync",
-    "files.create",
-)
-COORDINATOR_POINTS = (
-    "coordinator.checkpoint.begin",
-    "coordinator.checkpoint.begun",
-    "coordinator.publish",
-    "coordinator.published",
-    "coordinator.committed",
-    "sink.commit",
-    "sink.committed",
-    "checkpoint.commit.begin",
-    "checkpoint.merge.begin",
-    "files.rename",
-    "files.sync",
-    "files.sync_dir",
-    "files.unlink",
-    "files.write",
-)
-
-KINDS = ("worker", "workers", "server", "coordinator", "all")
+from log_runner.kill_job import KillJob, Sizes  # noqa: E402
+from log_runner.kill_points import POINTS  # noqa: E402
 
 
 @attrs.define
 class Campaign:
     """What was done so far."""
 
-    chance: random.Random
-    size: int
-    pause: float
-    interval_ms: int
-    #: The module with the pipelines, and with what each must have committed; it is also the program that runs them.
-    jobs: Any = campaign_jobs
-    coordinator_points: tuple[str, ...] = COORDINATOR_POINTS
-    #: How often each of KINDS is killed, in proportion.
-    weights: tuple[int, ...] = (12, 3, 2, 2, 1)
-    #: A job that takes longer does not end at all.
-    timeout_s: float = 300.0
-    kills: Counter[str] = attrs.field(factory=Counter)
-    rounds: Counter[str] = attrs.field(factory=Counter)
-    was_armed: bool = False
+    sizes: Sizes
+    say: bool = False
+    kills: Counter[tuple[str, str]] = attrs.field(factory=Counter)
+    jobs: Counter[str] = attrs.field(factory=Counter)
+    lives: Counter[str] = attrs.field(factory=Counter)
+    starts: int = 0
+    rows: int = 0
+    began: float = attrs.field(factory=time.monotonic)
+    _lock: threading.Lock = attrs.field(factory=threading.Lock)
 
-    def round(self, kills: int) -> None:
-        """One job, killed so many times, to its end; AssertionError when it did not commit what it should."""
-        name = self.chance.choice(self.jobs.PIPELINES)
-        workers = self.chance.choice((1, 2, 2, 3))
-        folder = tempfile.mkdtemp(prefix="hornbeam-kills-")
-        describe = f"{name} with {workers} workers in {folder}"
+    def run_job(self, seed: int) -> None:
+        """One job; AssertionError when it did not commit what it should."""
+        job = KillJob(seed, self.sizes)
         try:
-            self._run(name, workers, folder, kills, time.monotonic() + self.timeout_s)
-            self.jobs.check(name, folder, self.size)
-        except BaseException as error:
-            error.add_note(f"in {describe}; kills: {dict(self.kills)}")
-            raise
-        shutil.rmtree(folder)
-        self.rounds[name] += 1
+            job.run()
+        finally:
+            with self._lock:
+                self.kills += job.kills
+                self.starts += job.starts
+        with self._lock:
+            self.rows += job.rows
+            self.jobs[job.plan.pipeline] += 1
+            self.lives[job.plan.life] += 1
+            if self.say:
+                seconds = time.monotonic() - self.began
+                total = self.kills.total()
+                print(f"{seconds:5.0f} s  {total:5} kills  job {seed}: {job.plan}", flush=True)
 
-    def _run(self, name: str, workers: int, folder: str, kills: int, deadline: float) -> None:
-        left = kills
-        job = self._start(name, workers, folder, left > 0)
-        next_kill = time.monotonic() + self.chance.expovariate(1 / 0.4)
-        with open(os.path.join(folder, "output"), "rb") as output:
-            while True:
-                code = job.poll()
-                if code == 0:
-                    return
-                if code is not None:
-                    if code != -signal.SIGKILL:
-                        raise AssertionError(f"the job ended with {code}:\n{output.read().decode()[-4000:]}")
-                    if self.was_armed:
-                        self.kills["coordinator at a fault point"] += 1
-                        left -= 1
-                    job = self._start(name, workers, folder, left > 0)
-                if time.monotonic() > deadline:
-                    os.killpg(job.pid, signal.SIGKILL)
-                    raise AssertionError(f"the job does not end:\n{output.read().decode()[-4000:]}")
-                if (
-                    left > 0
-                    and time.monotonic() >= next_kill
-                    and (workers_of(job.pid) or self.chance.random() < 0.002)
-                ):
-                    left -= self._kill(job)
-                    next_kill = time.monotonic() + self.chance.expovariate(1 / 0.5)
-                time.sleep(0.005)
+    def missed(self) -> list[str]:
+        """The points at which nothing has been killed yet."""
+        return sorted({f"{p.role} {p.name}" for p in POINTS if not self.kills[p.role, p.name]})
 
-    def _start(self, name: str, workers: int, folder: str, may_arm: bool) -> subprocess.Popen[bytes]:
-        environment = dict(
-            os.environ,
-            HORNBEAM_FORK_ENTRIES_MIN=self.chance.choice(("1", "5", "2000")),
-            HORNBEAM_SLOW_COMMIT_SECONDS=self.chance.choice(("0", "0", "0.05", "0.2")),
-        )
-        self.was_armed = may_arm and self.chance.random() < 0.35
-        if self.was_armed:
-            point = self.chance.choice(self.coordinator_points)
-            environment["HORNBEAM_FAULT"] = f"{point}:{self.chance.randrange(1, 12)}:kill"
-        elif may_arm:
-            environment["HORNBEAM_WORKER_FAULTS"] = self._worker_faults(workers)
-        arguments = [
-            name, folder, str(self.size), str(self.pause), f"--num_workers={workers}",
-            f"--checkpoint_interval_ms={self.interval_ms}", "--worker_timeout_ms=10000", "--crashes_max=1000",
-        ]  # fmt: skip
-        with open(os.path.join(folder, "output"), "ab") as output:
-            job = subprocess.Popen(
-                [sys.executable, self.jobs.__file__, *arguments],
-                stdout=output,
-                stderr=output,
-                env=environment,
-                start_new_session=True,
-            )
-        return job
-
-    def _worker_faults(self, workers: int) -> str:
-        """Some of the coming attempts have a worker that kills itself."""
-        parts = []
-        for attempt in range(1, 60):
-            if self.chance.random() < 0.5:
-                point, worker = self.chance.choice(WORKER_POINTS), self.chance.randrange(workers)
-                parts.append(f"{worker}@{attempt}={point}:{self.chance.randrange(1, 30)}:kill")
-        return ";".join(parts)
-
-    def _kill(self, job: subprocess.Popen[bytes]) -> int:
-        """Kills something of a job; how many processes were killed."""
-        kind = self.chance.choices(KINDS, self.weights)[0]
-        servers, workers = children(job.pid), workers_of(job.pid)
-        doomed = {
-            "worker": [self.chance.choice(workers)] if workers else [],
-            "workers": workers,
-            "coordinator": [job.pid],
-            "server": servers,
-            "all": [job.pid, *servers, *workers],
-        }[kind]
-        self.chance.shuffle(doomed)
-        for pid in doomed:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-            self.kills[kind] += 1
-        return len(doomed)
+    def __str__(self) -> str:
+        by_role: Counter[str] = Counter()
+        for (role, _), count in self.kills.items():
+            by_role[role] += count
+        lines = [
+            f"{self.kills.total()} processes killed in {self.jobs.total()} jobs ({self.starts} starts), "
+            f"{self.rows} rows compared: nothing lost, doubled or reordered",
+            f"  by role: {_counts(by_role)}",
+            f"  pipelines: {_counts(self.jobs)}",
+            f"  lives: {_counts(self.lives)}",
+        ]
+        for role in by_role:
+            of_role = Counter({point: n for (r, point), n in self.kills.items() if r == role})
+            lines.append(f"  {role}: {_counts(of_role)}")
+        lines.append(f"  never killed at: {', '.join(self.missed()) or 'none'}")
+        return "\n".join(lines)
 
 
-def children(pid: int) -> list[int]:
-    """The process's children now."""
-    found = []
-    try:
-        for task in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{task}/children") as file:
-                found += [int(child) for child in file.read().split()]
-    except OSError:
-        pass
-    return found
-
-
-def workers_of(pid: int) -> list[int]:
-    """The workers of a coordinator."""
-    return [worker for server in children(pid) for worker in children(server)]
+def _counts(counter: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counter.most_common())
 
 
 def run(
     kills: int,
     seed: int,
-    size: int = 250,
-    pause: float = 0.004,
-    interval_ms: int = 50,
+    sizes: Sizes | None = None,
+    seconds: float = float("inf"),
+    beside: int = 1,
     say: bool = False,
-    **settings: Any,
 ) -> Campaign:
-    """Rounds until so many processes were killed. `settings` are more of Campaign's."""
-    campaign = Campaign(random.Random(seed), size, pause, interval_ms, **settings)
-    began = time.monotonic()
-    while sum(campaign.kills.values()) < kills:
-        left = kills - sum(campaign.kills.values())
-        campaign.round(min(campaign.chance.randrange(4, 16), left))
-        if say:
-            seconds = time.monotonic() - began
-            print(f"{seconds:6.0f} s  {dict(campaign.kills)}  {dict(campaign.rounds)}", flush=True)
+    """Jobs of seeds in a row until so many processes were killed, or time is up. The first failure ends it."""
+    campaign = Campaign(sizes or Sizes(), say)
+    seeds = iter(range(seed, seed + (1 << 20)))
+    failures: list[BaseException] = []
+    lock = threading.Lock()
+
+    def work() -> None:
+        while not failures and campaign.kills.total() < kills and time.monotonic() < campaign.began + seconds:
+            with lock:
+                of_job = next(seeds)
+            try:
+                campaign.run_job(of_job)
+            except BaseException as error:
+                failures.append(error)
+
+    with ThreadPoolExecutor(beside) as pool:
+        for _ in range(beside):
+            pool.submit(work)
+    if failures:
+        raise failures[0]
     return campaign
 
 
@@ -221,14 +122,25 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--kills", type=int, default=1000)
+    parser.add_argument("--seconds", type=float, default=1380, help="no job is begun after so long")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
-    parser.add_argument("--size", type=int, default=250)
+    parser.add_argument("--size", type=int, default=200, help="records of each of three partitions")
+    parser.add_argument("--beside", type=int, default=3, help="jobs that run at a time")
+    parser.add_argument("--job", type=int, help="run the job of this seed only")
     options = parser.parse_args()
+    sizes = Sizes(records=options.size)
+    if options.job is not None:
+        campaign = Campaign(sizes, say=True)
+        campaign.run_job(options.job)
+        print(campaign)
+        return
     print(f"seed {options.seed}")
-    campaign = run(options.kills, options.seed, options.size, say=True)
-    print(
-        f"{sum(campaign.kills.values())} processes killed in {sum(campaign.rounds.values())} jobs: nothing lost or doubled"
-    )
+    campaign = run(options.kills, options.seed, sizes, options.seconds, options.beside, say=True)
+    print(campaign)
+    if campaign.kills.total() < options.kills:
+        sys.exit(f"time was up after {campaign.kills.total()} of {options.kills} kills")
+    if options.kills >= 1000 and campaign.missed():
+        sys.exit("some fault points were never killed at")
 
 
 if __name__ == "__main__":

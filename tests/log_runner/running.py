@@ -34,7 +34,7 @@ class Job:
     def finish(self, *flags: str) -> None:
         """Runs it to its end, and checks all that it ever committed."""
         assert self.start(*flags).wait_until_finish(60_000) == "DONE"
-        campaign_jobs.check(self.name, self.path, self.size)
+        campaign_jobs.check(self.name, self.path, self.size, moved=True)
 
     def await_progress(self, rows: int = 1) -> None:
         """Waits until so many rows are committed."""

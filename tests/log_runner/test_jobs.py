@@ -57,7 +57,9 @@ def test_a_job_that_has_ended_is_not_run_again_unless_fresh(job: Job) -> None:
     assert len(list(committed(os.path.join(job.path, "seen")))) == 2 * before
 
 
-@pytest.mark.parametrize("name", campaign_jobs.PIPELINES)
+@pytest.mark.parametrize(
+    "name", sorted({*campaign_jobs.PIPELINES} - {"log"})
+)  # that one ends, so `run` waits for it
 def test_state_moves_to_other_numbers_of_workers(name: str, tmp_path: Path) -> None:
     job = Job(name, tmp_path)
     for step, workers in enumerate((2, 3, 1)):

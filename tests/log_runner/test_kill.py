@@ -10,20 +10,21 @@ import time
 from pathlib import Path
 
 import pytest
-from log_runner import campaign_jobs, kill_campaign
+from log_runner import campaign_jobs, kill_campaign, processes
+from log_runner.kill_job import Sizes
 
 
 @pytest.mark.slow
 def test_nothing_is_lost_or_doubled_whatever_is_killed() -> None:
-    campaign = kill_campaign.run(kills=8, seed=4, size=100)
-    assert sum(campaign.kills.values()) >= 8
+    campaign = kill_campaign.run(kills=8, seed=4, sizes=Sizes(records=80))
+    assert campaign.kills.total() >= 8
 
 
 def test_workers_end_with_their_coordinator(tmp_path: Path) -> None:
     arguments = ["windowed", str(tmp_path), "5000", "0.01", "--num_workers=2"]
     job = subprocess.Popen([sys.executable, str(Path(campaign_jobs.__file__)), *arguments])
     deadline = time.monotonic() + 60
-    while len(workers := kill_campaign.workers_of(job.pid)) < 2:
+    while len(workers := processes.grandchildren(job.pid)) < 2:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     os.kill(job.pid, signal.SIGKILL)

@@ -1,0 +1,354 @@
+"""One job of the kill campaign: its life from the first start to its end, and the kills on the way. All from one seed.
+
+A life is phases; each has a command, which is started again and again until the job has come to the phase's end:
+
+    run        ─ to the end ─►
+    savepoint  ─ savepoints are taken ─ to the end ─►
+    rescale    ─ stopped, or killed ─► another number of workers, from the savepoint or not ─►
+    change     ─ stopped, or killed ─► the changed pipeline, perhaps with other workers ─►
+    drain      ─ drained ─►
+    fresh      ─ killed ─► begun anew with --fresh, killed in the middle of that ─► as a plain start ─►
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import attrs
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from log_runner import campaign_answers, campaign_jobs, processes  # noqa: E402
+from log_runner.kill_points import COORDINATOR, COPY, POINTS, Point  # noqa: E402
+
+from hornbeam.runners.log.job_folder import DONE, DRAINED, STOPPED, JobFolder  # noqa: E402
+from hornbeam.storage.faults import ENVIRONMENT_VARIABLE, LOG_VARIABLE  # noqa: E402
+
+#: Whom a random kill hits, and how often.
+VICTIMS = {"worker": 12, "workers": 3, "copy": 2, "server": 2, "coordinator": 4, "all": 2}
+_MEAN_SECONDS = 0.35
+_ARMED_ATTEMPTS = 3
+
+
+@attrs.frozen
+class Sizes:
+    """How large jobs are, and how slow."""
+
+    records: int = 200
+    pause_seconds: float = 0.003
+    interval_ms: int = 40
+    deadline_seconds: float = 300.0
+
+
+@attrs.frozen(kw_only=True)
+class Phase:
+    """Part of a life: what is started, and what the job is told meanwhile."""
+
+    pipeline: str
+    workers: int
+    flags: tuple[str, ...] = ()
+    #: `stop`, `savepoint` or `drain`; at a checkpoint so many after the phase's first.
+    told: str = ""
+    after: int = 0
+    #: The states in which the phase has come to its end; none: it ends with a kill of everything, at `after`.
+    ends: tuple[str, ...] = (DONE,)
+
+
+@attrs.define
+class Plan:
+    """What a seed comes to."""
+
+    seed: int
+    point: Point
+    life: str
+    pipeline: str
+    kills: int
+    phases: list[Phase]
+
+    def __str__(self) -> str:
+        phases = " then ".join(
+            f"{phase.pipeline} with {phase.workers} workers{' told to ' + phase.told if phase.told else ''}"
+            for phase in self.phases
+        )
+        return (
+            f"{self.life}: {phases}; {self.kills} random kills, and at {self.point.role}'s {self.point.name}"
+        )
+
+
+def plan_of(seed: int) -> Plan:
+    """The job of a seed. Seeds in a row go through all points."""
+    chance = random.Random(seed)
+    point = POINTS[seed % len(POINTS)]
+    life = chance.choice(point.lives)
+    name = chance.choice(point.pipelines or campaign_jobs.PIPELINES)
+    workers = chance.choice((1, 2, 2, 3))
+    memory = ("--memory_limit=1",) if chance.random() < 0.25 else ()
+    other = chance.choice([n for n in (1, 2, 3, 4) if n != workers])
+    after = chance.randrange(1, 8)
+    if point.name == "coordinator.savepointed" or chance.random() < 0.6:
+        first_end = Phase(
+            pipeline=name, workers=workers, flags=memory, told="stop", after=after, ends=(STOPPED, DONE)
+        )
+    else:
+        first_end = Phase(pipeline=name, workers=workers, flags=memory, after=after, ends=())
+    last = Phase(pipeline=name, workers=workers, flags=memory)
+    if life == "run":
+        phases = [last]
+    elif life == "savepoint":
+        phases = [attrs.evolve(last, told="savepoint", after=after)]
+    elif life == "rescale":
+        phases = [first_end, attrs.evolve(last, workers=other)]
+    elif life == "change":
+        renamed = campaign_jobs.RENAMED.get(name)
+        mapping = (f"--map_transforms={renamed}={renamed} again",) if renamed else ()
+        now = chance.choice((workers, other))
+        phases = [
+            first_end,
+            attrs.evolve(last, pipeline=f"{name}+", workers=now, flags=(*memory, *mapping)),
+        ]
+    elif life == "drain":
+        phases = [attrs.evolve(last, told="drain", after=after, ends=(DRAINED, DONE))]
+    else:
+        phases = [attrs.evolve(first_end, told="", ends=()), attrs.evolve(last, workers=other)]
+    return Plan(seed, point, life, name, chance.randrange(4, 9), phases)
+
+
+class KillJob:
+    """Runs the job of one seed. `run` raises what went wrong; `kills` and `rows` are there in any case."""
+
+    def __init__(self, seed: int, sizes: Sizes) -> None:
+        self.plan = plan_of(seed)
+        self.sizes = sizes
+        self.kills: Counter[tuple[str, str]] = Counter()
+        self.rows = 0
+        self.starts = 0
+        self._chance = random.Random(seed + (1 << 40))
+        self._left = self.plan.kills
+        self._at_point = self.plan.point.times
+        self._servers: set[int] = set()
+        self._coordinators: set[int] = set()
+        self._noted = 0
+
+    def run(self) -> None:
+        """From the first start to the check of all that was committed; the folder is left when something is wrong."""
+        self.path = tempfile.mkdtemp(prefix="hornbeam-kills-")
+        self.out = self.path
+        self.folder = JobFolder(self.path, "campaign")
+        self._deadline = time.monotonic() + self.sizes.deadline_seconds
+        try:
+            campaign_jobs.prepare(self.plan.pipeline, self.path, self.sizes.records)
+            for number, phase in enumerate(self.plan.phases):
+                if number and self.plan.life == "fresh":
+                    self._begin_anew(phase)
+                if number and phase.workers and self.folder.exists() and self._chance.random() < 0.5:
+                    phase = self._from_savepoint(phase)
+                self._phase(phase)
+            drained = self.folder.state() == DRAINED
+            moved = self.plan.life in ("rescale", "change")
+            name, out, size = self.plan.pipeline, self.out, self.sizes.records
+            self.rows = campaign_answers.check(name, out, size, drained, moved)
+        except BaseException as error:
+            error.add_note(
+                f"in {self.path}, {self.plan}; {self.starts} starts; kills: {dict(self.kills)}\n"
+                f"again: kill_campaign.py --job {self.plan.seed} --size {self.sizes.records}\n{self._output()}"
+            )
+            raise
+        shutil.rmtree(self.path)
+
+    def _output(self) -> str:
+        with open(os.path.join(self.path, "output"), "rb") as file:
+            return file.read().decode(errors="replace")[-4000:]
+
+    # Phases
+
+    def _from_savepoint(self, phase: Phase) -> Phase:
+        """After a stop the savepoint is the newest state, so it may be named; nothing is given out again."""
+        if self.folder.record().state != STOPPED or not self._savepoint:
+            return phase
+        return attrs.evolve(phase, flags=(*phase.flags, f"--restore_from={self._savepoint}"))
+
+    def _begin_anew(self, phase: Phase) -> None:
+        """--fresh, with another folder for what it commits, until it is killed; the next start is a plain one."""
+        self.out = os.path.join(self.path, "anew")
+        os.mkdir(self.out)
+        point = self.plan.point.name if self.plan.point.name.startswith("job.fresh") else "job.started"
+        campaign_jobs.prepare(self.plan.pipeline, self.out, self.sizes.records)
+        fresh = attrs.evolve(phase, flags=(*phase.flags, "--fresh"))
+        job = self._start(fresh, {ENVIRONMENT_VARIABLE: f"{point}:1:kill"})
+        assert job.wait(60) == -signal.SIGKILL, f"it was not killed at {point}"
+        self._count_noted()
+        if point == "job.fresh" and self._chance.random() < 0.7:
+            self._remove_some_state()
+
+    def _remove_some_state(self) -> None:
+        """As if it had been killed while it removed files."""
+        for folder, _, names in os.walk(self.folder.checkpoints):
+            for name in names:
+                if self._chance.random() < 0.5:
+                    os.unlink(os.path.join(folder, name))
+
+    def _phase(self, phase: Phase) -> None:
+        """Starts the phase's command until the job has come to its end."""
+        self._savepoint = ""
+        target = processes.newest_checkpoint(self.folder) + phase.after
+        while True:
+            job = self._start(phase, self._arming(phase))
+            if phase.flags and phase.flags[-1].startswith("--restore_from"):
+                # It is not named again: the start that was killed has been told.
+                phase = attrs.evolve(phase, flags=phase.flags[:-1]) if self._was_told(job) else phase
+            if not self._watch(job, phase, target):
+                return
+            state = self.folder.state() if self.folder.exists() else ""
+            if state in phase.ends:
+                return
+            if job.returncode != -signal.SIGKILL:
+                raise AssertionError(f"the job ended with {job.returncode}, {state}")
+
+    def _was_told(self, job: subprocess.Popen[bytes]) -> bool:
+        """Waits until job.json has what the command asked for, or the process has ended."""
+        starts = self.folder.record().starts
+        while job.poll() is None and self.folder.record().starts == starts:
+            if time.monotonic() > self._deadline:
+                return False
+            time.sleep(0.005)
+        return self.folder.record().starts > starts
+
+    def _watch(self, job: subprocess.Popen[bytes], phase: Phase, target: int) -> bool:
+        """Kills and tells until the process has ended; False when the phase ends with its death."""
+        is_told = False
+        next_kill = time.monotonic() + self._chance.expovariate(1 / _MEAN_SECONDS)
+        looked = 0.0
+        while job.poll() is None:
+            now = time.monotonic()
+            if now > self._deadline:
+                self._end(job)
+                raise AssertionError("the job does not end")
+            self._servers.update(processes.children(job.pid))
+            if now > looked + 0.05:
+                looked = now
+                if processes.newest_checkpoint(self.folder) >= target:
+                    if phase.told and not is_told and self.folder.is_running():
+                        is_told = True
+                        self._tell(phase.told)
+                        if phase.told == "savepoint" and self._chance.random() < 0.5:
+                            is_told, target = False, target + 3
+                    elif not phase.ends:
+                        self._kill(job, "all")
+                        job.wait()
+                        self._count_noted()
+                        return False
+            ready = bool(processes.grandchildren(job.pid)) or self._chance.random() < 0.002
+            if self._left > 0 and now >= next_kill and ready:
+                kinds = list(VICTIMS)
+                self._kill(job, self._chance.choices(kinds, [VICTIMS[kind] for kind in kinds])[0])
+                next_kill = time.monotonic() + self._chance.expovariate(1 / _MEAN_SECONDS)
+            time.sleep(0.005)
+        self._count_noted()
+        return True
+
+    def _tell(self, command: str) -> None:
+        arguments = {}
+        if command != "drain":
+            self._savepoint = arguments["name"] = f"{command}-{self.starts}-{self._chance.randrange(1 << 20)}"
+        self.folder.send(command, **arguments)
+
+    # Starts
+
+    def _start(self, phase: Phase, faults: dict[str, str]) -> subprocess.Popen[bytes]:
+        self.starts += 1
+        environment = {
+            **os.environ,
+            LOG_VARIABLE: os.path.join(self.path, "noted"),
+            "HORNBEAM_CAMPAIGN_OUT": self.out,
+            "HORNBEAM_FORK_ENTRIES_MIN": "1"
+            if self.plan.point.role == COPY
+            else self._chance.choice(("1", "5", "2000")),
+            "HORNBEAM_SLOW_COMMIT_SECONDS": self._chance.choice(("0", "0", "0", "0.03", "0.1")),
+            **faults,
+        }
+        sizes = self.sizes
+        command = [
+            sys.executable, str(HERE / "campaign_jobs.py"), phase.pipeline, self.path, str(sizes.records),
+            str(sizes.pause_seconds), f"--num_workers={phase.workers}", "--crashes_max=1000",
+            f"--checkpoint_interval_ms={sizes.interval_ms}", "--worker_timeout_ms=20000", *phase.flags,
+        ]  # fmt: skip
+        with open(os.path.join(self.path, "output"), "ab") as output:
+            output.write(f"# start {self.starts}: {' '.join(command[2:])} {faults}\n".encode())
+            output.flush()
+            job = subprocess.Popen(
+                command, stdout=output, stderr=output, env=environment, start_new_session=True
+            )
+        self._coordinators.add(job.pid)
+        return job
+
+    def _arming(self, phase: Phase) -> dict[str, str]:
+        """The environment in which the point is armed, as long as the job has not been killed at it often enough."""
+        point = self.plan.point
+        if self._at_point <= 0:
+            return {}
+        if point.name in ("coordinator.recover", "coordinator.recovered", "coordinator.recommitted") and (
+            self.starts == 0
+        ):
+            return {}
+        plan = f"{point.name}:{self._chance.randint(1, point.passes)}:kill"
+        if point.role == COORDINATOR:
+            return {ENVIRONMENT_VARIABLE: plan}
+        attempt = self.folder.record().attempts if self.folder.exists() else 0
+        attempts = range(attempt + 1, attempt + 1 + _ARMED_ATTEMPTS)
+        parts = [f"{self._chance.randrange(phase.workers)}@{number}={plan}" for number in attempts]
+        return {"HORNBEAM_WORKER_FAULTS": ";".join(parts)}
+
+    # Kills
+
+    def _kill(self, job: subprocess.Popen[bytes], kind: str) -> None:
+        """Kills something of a job."""
+        servers, workers = processes.children(job.pid), processes.grandchildren(job.pid)
+        copies = [copy for worker in workers for copy in processes.children(worker)]
+        doomed: Sequence[int] = {
+            "worker": [self._chance.choice(workers)] if workers else [],
+            "workers": workers,
+            "copy": copies or ([self._chance.choice(workers)] if workers else []),
+            "coordinator": [job.pid],
+            "server": servers,
+            "all": [job.pid, *servers, *workers, *copies],
+        }[kind]
+        for pid in self._chance.sample(list(doomed), len(doomed)):
+            role = {job.pid: COORDINATOR, **dict.fromkeys(servers, "server"), **dict.fromkeys(copies, COPY)}
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+            self.kills[role.get(pid, "worker"), "at random"] += 1
+            self._left -= 1
+
+    def _count_noted(self) -> None:
+        """Counts who has killed itself at a fault point since the last call."""
+        path = os.path.join(self.path, "noted")
+        lines = Path(path).read_text().splitlines() if os.path.exists(path) else []
+        for line in lines[self._noted :]:
+            name, pid, parent = line.split()
+            role = "worker" if int(parent) in self._servers else COPY
+            if int(pid) in self._coordinators:
+                role = COORDINATOR
+            self.kills[role, name] += 1
+            self._at_point -= 1
+        self._noted = len(lines)
+
+    def _end(self, job: subprocess.Popen[bytes]) -> None:
+        for pid in (job.pid, *processes.children(job.pid)):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        job.wait()

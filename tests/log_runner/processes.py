@@ -1,0 +1,34 @@
+"""The processes of a job as the system shows them, and its newest checkpoint as its folder does."""
+
+from __future__ import annotations
+
+import os
+
+from hornbeam.runners.log.job_folder import JobFolder
+
+
+def children(pid: int) -> list[int]:
+    """The process's children now."""
+    found = []
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/children") as file:
+                found += [int(child) for child in file.read().split()]
+    except OSError:
+        pass
+    return found
+
+
+def grandchildren(pid: int) -> list[int]:
+    """The workers of a coordinator, which are its fork server's children."""
+    return [worker for server in children(pid) for worker in children(server)]
+
+
+def newest_checkpoint(folder: JobFolder) -> int:
+    """Its number; 0 for none."""
+    try:
+        names = os.listdir(os.path.join(folder.checkpoints, "manifests"))
+    except OSError:
+        return 0
+    numbers = [name.removeprefix("checkpoint-")[:12] for name in names if name.startswith("checkpoint-")]
+    return max((int(number) for number in numbers if number.isdigit()), default=0)
