@@ -55,6 +55,15 @@ def rows_of(log: Log, topic: str, count: int) -> list[Record]:
     return found
 
 
+def _rows_now(log: Log, topic: str) -> list[Record]:
+    """The records of a topic that may be read now."""
+    found: list[Record] = []
+    with Consumer(log, topic) as consumer:
+        while records := consumer.poll(0.0, max_records=10_000):
+            found += records
+    return found
+
+
 class ExampleJob:
     """An example that follows its topic, in a folder of its own."""
 
@@ -98,6 +107,11 @@ class ExampleJob:
         with Log(self.log) as log:
             for topic, count in self.counts().items():
                 rows_of(log, topic, int(share * count) or 1)
+
+    def has_all(self) -> bool:
+        """Whether all answers are there now."""
+        with Log(self.log) as log:
+            return all(len(_rows_now(log, topic)) >= count for topic, count in self.counts().items())
 
     def _wait_until_it_runs(self, process: subprocess.Popen[bytes]) -> None:
         """All may be written already by an earlier start; then this one may still be beginning."""

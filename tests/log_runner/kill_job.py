@@ -29,16 +29,18 @@ import attrs
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from log_runner import campaign_answers, campaign_jobs, processes  # noqa: E402
+from log_runner import campaign_jobs, processes  # noqa: E402
 from log_runner.kill_points import COORDINATOR, COPY, POINTS, Point  # noqa: E402
+from log_runner.kill_subjects import EXAMPLES, subject  # noqa: E402
 
-from hornbeam.runners.log.job_folder import DONE, DRAINED, STOPPED, JobFolder  # noqa: E402
+from hornbeam.runners.log.job_folder import DONE, DRAINED, STOPPED  # noqa: E402
 from hornbeam.storage.faults import ENVIRONMENT_VARIABLE, LOG_VARIABLE  # noqa: E402
 
 #: Whom a random kill hits, and how often.
 VICTIMS = {"worker": 12, "workers": 3, "copy": 2, "server": 2, "coordinator": 4, "all": 2}
 _MEAN_SECONDS = 0.35
 _ARMED_ATTEMPTS = 3
+_LOOK_SECONDS = 0.05
 
 
 @attrs.frozen
@@ -92,6 +94,8 @@ def plan_of(seed: int) -> Plan:
     point = POINTS[seed % len(POINTS)]
     life = chance.choice(point.lives)
     name = chance.choice(point.pipelines or campaign_jobs.PIPELINES)
+    if not point.pipelines and life in ("run", "drain") and chance.random() < 0.3:
+        name = chance.choice(sorted(EXAMPLES))
     workers = chance.choice((1, 2, 2, 3))
     memory = ("--memory_limit=1",) if chance.random() < 0.25 else ()
     other = chance.choice([n for n in (1, 2, 3, 4) if n != workers])
@@ -103,7 +107,10 @@ def plan_of(seed: int) -> Plan:
     else:
         first_end = Phase(pipeline=name, workers=workers, flags=memory, after=after, ends=())
     last = Phase(pipeline=name, workers=workers, flags=memory)
-    if life == "run":
+    if name in EXAMPLES:
+        drained = Phase(pipeline=name, workers=other, told="drain", ends=(DRAINED,))
+        phases = [attrs.evolve(first_end, told="", ends=(), flags=()), drained]
+    elif life == "run":
         phases = [last]
     elif life == "savepoint":
         phases = [attrs.evolve(last, told="savepoint", after=after)]
@@ -144,20 +151,19 @@ class KillJob:
         """From the first start to the check of all that was committed; the folder is left when something is wrong."""
         self.path = tempfile.mkdtemp(prefix="hornbeam-kills-")
         self.out = self.path
-        self.folder = JobFolder(self.path, "campaign")
+        name, sizes = self.plan.pipeline, self.sizes
+        self.subject = subject(name, self.path, sizes.records, sizes.pause_seconds, sizes.interval_ms)
+        self.folder = self.subject.folder
         self._deadline = time.monotonic() + self.sizes.deadline_seconds
         try:
-            campaign_jobs.prepare(self.plan.pipeline, self.path, self.sizes.records)
+            self.subject.prepare(self.out)
             for number, phase in enumerate(self.plan.phases):
                 if number and self.plan.life == "fresh":
                     self._begin_anew(phase)
                 if number and phase.workers and self.folder.exists() and self._chance.random() < 0.5:
                     phase = self._from_savepoint(phase)
                 self._phase(phase)
-            drained = self.folder.state() == DRAINED
-            moved = self.plan.life in ("rescale", "change")
-            name, out, size = self.plan.pipeline, self.out, self.sizes.records
-            self.rows = campaign_answers.check(name, out, size, drained, moved)
+            self.rows = self.subject.check(self.out, moved=self.plan.life in ("rescale", "change"))
         except BaseException as error:
             error.add_note(
                 f"in {self.path}, {self.plan}; {self.starts} starts; kills: {dict(self.kills)}\n"
@@ -183,7 +189,7 @@ class KillJob:
         self.out = os.path.join(self.path, "anew")
         os.mkdir(self.out)
         point = self.plan.point.name if self.plan.point.name.startswith("job.fresh") else "job.started"
-        campaign_jobs.prepare(self.plan.pipeline, self.out, self.sizes.records)
+        self.subject.prepare(self.out)
         fresh = attrs.evolve(phase, flags=(*phase.flags, "--fresh"))
         job = self._start(fresh, {ENVIRONMENT_VARIABLE: f"{point}:1:kill"})
         assert job.wait(60) == -signal.SIGKILL, f"it was not killed at {point}"
@@ -235,10 +241,9 @@ class KillJob:
                 self._end(job)
                 raise AssertionError("the job does not end")
             self._servers.update(processes.children(job.pid))
-            if now > looked + 0.05:
-                looked = now
+            if now > looked + _LOOK_SECONDS:
                 if processes.newest_checkpoint(self.folder) >= target:
-                    if phase.told and not is_told and self.folder.is_running():
+                    if phase.told and not is_told and self.folder.is_running() and self.subject.is_complete():
                         is_told = True
                         self._tell(phase.told)
                         if phase.told == "savepoint" and self._chance.random() < 0.5:
@@ -248,6 +253,7 @@ class KillJob:
                         job.wait()
                         self._count_noted()
                         return False
+                looked = time.monotonic()
             ready = bool(processes.grandchildren(job.pid)) or self._chance.random() < 0.002
             if self._left > 0 and now >= next_kill and ready:
                 kinds = list(VICTIMS)
@@ -277,12 +283,7 @@ class KillJob:
             "HORNBEAM_SLOW_COMMIT_SECONDS": self._chance.choice(("0", "0", "0", "0.03", "0.1")),
             **faults,
         }
-        sizes = self.sizes
-        command = [
-            sys.executable, str(HERE / "campaign_jobs.py"), phase.pipeline, self.path, str(sizes.records),
-            str(sizes.pause_seconds), f"--num_workers={phase.workers}", "--crashes_max=1000",
-            f"--checkpoint_interval_ms={sizes.interval_ms}", "--worker_timeout_ms=20000", *phase.flags,
-        ]  # fmt: skip
+        command = self.subject.command(phase.pipeline, phase.workers, phase.flags)
         with open(os.path.join(self.path, "output"), "ab") as output:
             output.write(f"# start {self.starts}: {' '.join(command[2:])} {faults}\n".encode())
             output.flush()
