@@ -62,13 +62,12 @@ soak: $(READY) links
 	cd tests && ../$(BIN)/python -W ignore -m multiprocess_runner.chaos 200 7
 	$(BIN)/python -m tests.bench.multiprocess_bench --memory 100000000
 	HORNBEAM_SOAK=1 $(BIN)/python -m pytest -q tests/model
-	$(BIN)/python tests/log_runner/kill_campaign.py --kills 1000
+	$(BIN)/python tests/log_runner/kill_campaign.py --kills 1000 --seconds 1380
 	test -z "$$HORNBEAM_KAFKA" || $(BIN)/python tests/kafka_io/kafka_kill_campaign.py --kills 200
 	$(BIN)/python -m tests.bench.stream_scale
 	$(BIN)/python -m tests.bench.stream_scale --seconds 600
 	SCALE=20 $(BIN)/python -m pytest -q tests/properties/test_streams_against_reference.py
 	cd tests && ../$(BIN)/python -m storage_log.kill_campaign 1000 7
-	cd tests && ../$(BIN)/python -m examples.kill_campaign --seconds 600 --seed 7
 	$(BIN)/python -m tests.bench.log_bench --only at_size
 
 clean:

@@ -17,8 +17,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from kafka_io.brokers import REAL, create_topic, records
-from log_runner.campaign_jobs import PARTITIONS, Numbered, expected, reading
-from log_runner.campaign_jobs import records as inputs
+from log_runner.campaign_answers import PARTITIONS, expected
+from log_runner.campaign_answers import records as inputs
+from log_runner.campaign_jobs import Numbered, reading
 
 import hornbeam as beam
 from hornbeam.io.kafka import WriteToKafka
@@ -61,8 +62,9 @@ def build(name: str, p: beam.Pipeline, folder: str, size: int, pause: float) -> 
     rows | "result" >> WriteToKafka(config, result, key_serializer=string, value_serializer=string)
 
 
-def check(name: str, folder: str, size: int) -> None:
-    """AssertionError where what a consumer sees is not what one undisturbed run would have written."""
+def check(name: str, folder: str, size: int) -> int:
+    """AssertionError where what a consumer sees is not what one undisturbed run would have written; how many records."""
+    counts = [size] * PARTITIONS
     seen_topic, result_topic = topics_of(folder)
     order: dict[bytes, list[int]] = defaultdict(list)
     partitions: dict[bytes, set[int]] = defaultdict(set)
@@ -74,12 +76,12 @@ def check(name: str, folder: str, size: int) -> None:
         tags[record.key().decode(), value] = tag
         order[record.key()].append(value)
         partitions[record.key()].add(record.partition())
-    due = Counter((key, value) for _, key, value, _ in inputs(size))
+    due = Counter((key, value) for _, key, value, _ in inputs(counts))
     assert given == due, f"seen: {_difference(given, due)}"
     assert all(values == sorted(values) for values in order.values()), "seen: reordered within a key"
     assert all(len(numbers) == 1 for numbers in partitions.values()), "seen: a key in two partitions"
     rows = [json.loads(record.value()) for record in records(REAL, result_topic)]
-    due = Counter(json.dumps(row) for row in expected(name, size, tags))
+    due = Counter(json.dumps(row) for row in expected(name, counts, tags))
     given = Counter(map(json.dumps, rows))
     assert given == due, f"result: {_difference(given, due)}"
     if name == "stateful":
@@ -89,6 +91,7 @@ def check(name: str, folder: str, size: int) -> None:
         assert all(n == list(range(1, len(n) + 1)) for n in numbers.values()), (
             "result: reordered within a key"
         )
+    return len(tags) + len(rows)
 
 
 def _difference(given: Counter[Any], due: Counter[Any]) -> str:

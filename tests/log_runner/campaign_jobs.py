@@ -238,7 +238,13 @@ def main(arguments: list[str]) -> None:
     """Runs the job of that name to its end."""
     name, folder, size, pause, *flags = arguments
     options = PipelineOptions(
-        ["--runner=LogRunner", "--job_name=campaign", f"--log_dir={folder}", "--no_progress", *flags]
+        [
+            "--runner=LogRunner",
+            f"--job_name={name.rstrip('+')}",
+            f"--log_dir={folder}",
+            "--no_progress",
+            *flags,
+        ]
     )
     with beam.Pipeline(options=options) as p:
         build(name, p, os.environ.get("HORNBEAM_CAMPAIGN_OUT", folder), int(size), float(pause))

@@ -23,8 +23,9 @@ import attrs
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from log_runner.kill_job import KillJob, Sizes  # noqa: E402
-from log_runner.kill_points import POINTS  # noqa: E402
+from log_runner.kill_job import KillJob  # noqa: E402
+from log_runner.kill_plans import DECK, Deck  # noqa: E402
+from log_runner.kill_subjects import Sizes  # noqa: E402
 
 
 @attrs.define
@@ -33,6 +34,7 @@ class Campaign:
 
     sizes: Sizes
     say: bool = False
+    deck: Deck = DECK
     kills: Counter[tuple[str, str]] = attrs.field(factory=Counter)
     jobs: Counter[str] = attrs.field(factory=Counter)
     lives: Counter[str] = attrs.field(factory=Counter)
@@ -43,7 +45,7 @@ class Campaign:
 
     def run_job(self, seed: int) -> None:
         """One job; AssertionError when it did not commit what it should."""
-        job = KillJob(seed, self.sizes)
+        job = KillJob(seed, self.sizes, self.deck)
         try:
             job.run()
         finally:
@@ -61,7 +63,7 @@ class Campaign:
 
     def missed(self) -> list[str]:
         """The points at which nothing has been killed yet."""
-        return sorted({f"{p.role} {p.name}" for p in POINTS if not self.kills[p.role, p.name]})
+        return sorted({f"{p.role} {p.name}" for p in self.deck.points if not self.kills[p.role, p.name]})
 
     def __str__(self) -> str:
         by_role: Counter[str] = Counter()
@@ -92,9 +94,10 @@ def run(
     seconds: float = float("inf"),
     beside: int = 1,
     say: bool = False,
+    deck: Deck = DECK,
 ) -> Campaign:
     """Jobs of seeds in a row until so many processes were killed, or time is up. The first failure ends it."""
-    campaign = Campaign(sizes or Sizes(), say)
+    campaign = Campaign(sizes or Sizes(), say, deck)
     seeds = iter(range(seed, seed + (1 << 20)))
     failures: list[BaseException] = []
     lock = threading.Lock()

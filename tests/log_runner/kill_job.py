@@ -1,14 +1,4 @@
-"""One job of the kill campaign: its life from the first start to its end, and the kills on the way. All from one seed.
-
-A life is phases; each has a command, which is started again and again until the job has come to the phase's end:
-
-    run        ─ to the end ─►
-    savepoint  ─ savepoints are taken ─ to the end ─►
-    rescale    ─ stopped, or killed ─► another number of workers, from the savepoint or not ─►
-    change     ─ stopped, or killed ─► the changed pipeline, perhaps with other workers ─►
-    drain      ─ drained ─►
-    fresh      ─ killed ─► begun anew with --fresh, killed in the middle of that ─► as a plain start ─►
-"""
+"""One job of the kill campaign: started, killed and started again until it has come to its end. All from one seed."""
 
 from __future__ import annotations
 
@@ -26,15 +16,15 @@ from pathlib import Path
 
 import attrs
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from log_runner import campaign_jobs, processes  # noqa: E402
-from log_runner.kill_points import COORDINATOR, COPY, POINTS, Point  # noqa: E402
-from log_runner.kill_subjects import EXAMPLES, subject  # noqa: E402
+from log_runner import processes
+from log_runner.kill_plans import DECK, Deck, Phase, plan_of
+from log_runner.kill_points import COORDINATOR, COPY
+from log_runner.kill_subjects import Sizes
 
-from hornbeam.runners.log.job_folder import DONE, DRAINED, STOPPED  # noqa: E402
-from hornbeam.storage.faults import ENVIRONMENT_VARIABLE, LOG_VARIABLE  # noqa: E402
+from hornbeam.runners.log.job_folder import STOPPED
+from hornbeam.storage.faults import ENVIRONMENT_VARIABLE, LOG_VARIABLE
 
 #: Whom a random kill hits, and how often.
 VICTIMS = {"worker": 12, "workers": 3, "copy": 2, "server": 2, "coordinator": 4, "all": 2}
@@ -43,99 +33,12 @@ _ARMED_ATTEMPTS = 3
 _LOOK_SECONDS = 0.05
 
 
-@attrs.frozen
-class Sizes:
-    """How large jobs are, and how slow."""
-
-    records: int = 200
-    pause_seconds: float = 0.003
-    interval_ms: int = 40
-    deadline_seconds: float = 300.0
-
-
-@attrs.frozen(kw_only=True)
-class Phase:
-    """Part of a life: what is started, and what the job is told meanwhile."""
-
-    pipeline: str
-    workers: int
-    flags: tuple[str, ...] = ()
-    #: `stop`, `savepoint` or `drain`; at a checkpoint so many after the phase's first.
-    told: str = ""
-    after: int = 0
-    #: The states in which the phase has come to its end; none: it ends with a kill of everything, at `after`.
-    ends: tuple[str, ...] = (DONE,)
-
-
-@attrs.define
-class Plan:
-    """What a seed comes to."""
-
-    seed: int
-    point: Point
-    life: str
-    pipeline: str
-    kills: int
-    phases: list[Phase]
-
-    def __str__(self) -> str:
-        phases = " then ".join(
-            f"{phase.pipeline} with {phase.workers} workers{' told to ' + phase.told if phase.told else ''}"
-            for phase in self.phases
-        )
-        return (
-            f"{self.life}: {phases}; {self.kills} random kills, and at {self.point.role}'s {self.point.name}"
-        )
-
-
-def plan_of(seed: int) -> Plan:
-    """The job of a seed. Seeds in a row go through all points."""
-    chance = random.Random(seed)
-    point = POINTS[seed % len(POINTS)]
-    life = chance.choice(point.lives)
-    name = chance.choice(point.pipelines or campaign_jobs.PIPELINES)
-    if not point.pipelines and life in ("run", "drain") and chance.random() < 0.3:
-        name = chance.choice(sorted(EXAMPLES))
-    workers = chance.choice((1, 2, 2, 3))
-    memory = ("--memory_limit=1",) if chance.random() < 0.25 else ()
-    other = chance.choice([n for n in (1, 2, 3, 4) if n != workers])
-    after = chance.randrange(1, 8)
-    if point.name == "coordinator.savepointed" or chance.random() < 0.6:
-        first_end = Phase(
-            pipeline=name, workers=workers, flags=memory, told="stop", after=after, ends=(STOPPED, DONE)
-        )
-    else:
-        first_end = Phase(pipeline=name, workers=workers, flags=memory, after=after, ends=())
-    last = Phase(pipeline=name, workers=workers, flags=memory)
-    if name in EXAMPLES:
-        drained = Phase(pipeline=name, workers=other, told="drain", ends=(DRAINED,))
-        phases = [attrs.evolve(first_end, told="", ends=(), flags=()), drained]
-    elif life == "run":
-        phases = [last]
-    elif life == "savepoint":
-        phases = [attrs.evolve(last, told="savepoint", after=after)]
-    elif life == "rescale":
-        phases = [first_end, attrs.evolve(last, workers=other)]
-    elif life == "change":
-        renamed = campaign_jobs.RENAMED.get(name)
-        mapping = (f"--map_transforms={renamed}={renamed} again",) if renamed else ()
-        now = chance.choice((workers, other))
-        phases = [
-            first_end,
-            attrs.evolve(last, pipeline=f"{name}+", workers=now, flags=(*memory, *mapping)),
-        ]
-    elif life == "drain":
-        phases = [attrs.evolve(last, told="drain", after=after, ends=(DRAINED, DONE))]
-    else:
-        phases = [attrs.evolve(first_end, told="", ends=()), attrs.evolve(last, workers=other)]
-    return Plan(seed, point, life, name, chance.randrange(4, 9), phases)
-
-
 class KillJob:
     """Runs the job of one seed. `run` raises what went wrong; `kills` and `rows` are there in any case."""
 
-    def __init__(self, seed: int, sizes: Sizes) -> None:
-        self.plan = plan_of(seed)
+    def __init__(self, seed: int, sizes: Sizes, deck: Deck = DECK) -> None:
+        self.plan = plan_of(seed, deck)
+        self._deck = deck
         self.sizes = sizes
         self.kills: Counter[tuple[str, str]] = Counter()
         self.rows = 0
@@ -151,8 +54,7 @@ class KillJob:
         """From the first start to the check of all that was committed; the folder is left when something is wrong."""
         self.path = tempfile.mkdtemp(prefix="hornbeam-kills-")
         self.out = self.path
-        name, sizes = self.plan.pipeline, self.sizes
-        self.subject = subject(name, self.path, sizes.records, sizes.pause_seconds, sizes.interval_ms)
+        self.subject = self._deck.subject(self.plan.pipeline, self.path, self.sizes)
         self.folder = self.subject.folder
         self._deadline = time.monotonic() + self.sizes.deadline_seconds
         try:

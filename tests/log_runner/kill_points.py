@@ -25,6 +25,8 @@ class Point:
     times: int = 2
     #: A job of any pipeline will do, or one of these.
     pipelines: tuple[str, ...] = ()
+    #: Whether only jobs come to it whose state is on disk.
+    on_disk: bool = False
 
 
 _SAVED = ("savepoint", "rescale", "change")
@@ -91,6 +93,7 @@ POINTS = (
     Point(WORKER, "files.create", 8),
     Point(WORKER, "files.sync_dir", 8),
     Point(WORKER, "files.write", 40, pipelines=("log",)),
+    Point(WORKER, "worker.spill", 20, pipelines=("stateful", "timers", "log"), on_disk=True),
     # The copy of a worker that writes its state
     Point(COPY, "copy.begin", pipelines=("stateful", "timers", "log")),
     Point(COPY, "copy.written", pipelines=("stateful", "timers", "log")),

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import attrs
 from examples.log_jobs import AuctionsJob, ExampleJob, FlightsJob
 from log_runner import campaign_answers, campaign_jobs
 
@@ -15,6 +16,16 @@ from hornbeam.storage.log import Log
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES: dict[str, type[ExampleJob]] = {"auctions": AuctionsJob, "flights": FlightsJob}
+
+
+@attrs.frozen
+class Sizes:
+    """How large jobs are, and how slow."""
+
+    records: int = 200
+    pause_seconds: float = 0.003
+    interval_ms: int = 40
+    deadline_seconds: float = 300.0
 
 
 class Subject:
@@ -43,27 +54,21 @@ class Subject:
 class Campaign(Subject):
     """One of `campaign_jobs`."""
 
-    def __init__(self, name: str, path: str, records: int, pause_seconds: float, interval_ms: int) -> None:
+    def __init__(self, name: str, path: str, sizes: Sizes) -> None:
         self.name = name
         self.path = path
-        self.records = records
-        self.pause_seconds = pause_seconds
-        self.interval_ms = interval_ms
-        self.folder = JobFolder(path, "campaign")
+        self.sizes = sizes
+        self.folder = JobFolder(path, name)
 
     def prepare(self, out: str) -> None:
-        campaign_jobs.prepare(self.name, out, self.records)
+        campaign_jobs.prepare(self.name, out, self.sizes.records)
 
     def command(self, pipeline: str, workers: int, flags: Sequence[str]) -> list[str]:
-        return [
-            sys.executable, str(Path(campaign_jobs.__file__)), pipeline, self.path, str(self.records),
-            str(self.pause_seconds), f"--num_workers={workers}", "--crashes_max=1000",
-            f"--checkpoint_interval_ms={self.interval_ms}", "--worker_timeout_ms=20000", *flags,
-        ]  # fmt: skip
+        return command_of(campaign_jobs.__file__, pipeline, self.path, self.sizes, workers, flags)
 
     def check(self, out: str, moved: bool) -> int:
         drained = self.folder.state() == DRAINED
-        return campaign_answers.check(self.name, out, self.records, drained, moved)
+        return campaign_answers.check(self.name, out, self.sizes.records, drained, moved)
 
 
 class Example(Subject):
@@ -98,8 +103,17 @@ class Example(Subject):
         return sum(self.job.counts().values())
 
 
-def subject(name: str, path: str, records: int, pause_seconds: float, interval_ms: int) -> Subject:
+def command_of(
+    program: str, pipeline: str, path: str, sizes: Sizes, workers: int, flags: Sequence[str]
+) -> list[str]:
+    """How a program with pipelines of the campaign is started."""
+    return [
+        sys.executable, program, pipeline, path, str(sizes.records), str(sizes.pause_seconds),
+        f"--num_workers={workers}", "--crashes_max=1000", f"--checkpoint_interval_ms={sizes.interval_ms}",
+        "--worker_timeout_ms=20000", *flags,
+    ]  # fmt: skip
+
+
+def subject(name: str, path: str, sizes: Sizes) -> Subject:
     """The subject of a name, in a folder."""
-    if name in EXAMPLES:
-        return Example(name, path)
-    return Campaign(name, path, records, pause_seconds, interval_ms)
+    return Example(name, path) if name in EXAMPLES else Campaign(name, path, sizes)

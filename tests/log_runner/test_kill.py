@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from log_runner import campaign_jobs, kill_campaign, processes
-from log_runner.kill_job import Sizes
+from log_runner.kill_subjects import Sizes
 
 
 @pytest.mark.slow
