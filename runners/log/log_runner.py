@@ -205,7 +205,7 @@ def _tell_what_is_forgotten(folder: JobFolder) -> None:
     names = [kept["name"] for kept in found if kept["kind"] == "savepoint"]
     if found:
         _log.warning(
-            "Job %r begins anew (--fresh): its %s checkpoints are forgotten%s. What it gave out stays, and comes again. "
+            "Job %r begins anew (--fresh): its checkpoints (%s) are forgotten%s. What it gave out stays, and comes again. "
             "Do not leave --fresh in a command that is started again by itself.",
             folder.job_name,
             len(found) - len(names),

@@ -36,6 +36,9 @@ from hornbeam.storage.checkpoint.inspection import list_store
 from hornbeam.storage.errors import StorageError
 from hornbeam.utils.timestamp import MAX_TIMESTAMP_MICROS
 
+#: A coordinator says how it does about once a second.
+_SILENT_SECONDS = 10.0
+
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the program's parser."""
@@ -209,6 +212,11 @@ def _print_status(folder: JobFolder, state: str) -> None:
         )
     if status is None:
         return
+    silent = time.time() - status.updated_micros / 1e6
+    if lives and status.updated_micros and silent > _SILENT_SECONDS:
+        print(
+            f"            its process {status.pid} has said nothing for {silent:.0f} s; what follows is as old"
+        )
     if lives:
         print(f"process     {status.pid}; workers {', '.join(map(str, status.workers)) or '-'}")
     print(f"attempts    {record.attempts}; {status.restarts} restarts since the last start")

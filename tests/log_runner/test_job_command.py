@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -143,6 +144,16 @@ def test_the_status_of_a_running_job(tmp_path: Path, capsys: pytest.CaptureFixtu
         1_234_567,
         None,
     )
+
+
+def test_a_coordinator_that_hangs_is_seen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = job(tmp_path, "j")
+    for seconds, shown in ((3, False), (90, True)):
+        updated = (time.time_ns() // 1000) - seconds * SECOND
+        folder.write_status(JobStatus(job_name="j", state="RUNNING", pid=42, updated_micros=updated))
+        with coordinated(folder, lambda _: {}):
+            assert main(["job", "status", str(tmp_path), "j"]) == 0
+        assert ("its process 42 has said nothing for 9" in capsys.readouterr().out) is shown
 
 
 def test_the_status_of_a_job_that_failed_or_was_killed(

@@ -93,7 +93,7 @@ def test_there_is_nothing_to_restore_in_a_job_that_is_not_there(tmp_path: Path) 
 def test_fresh_says_what_it_forgets(saved: Job, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         saved.start("--num_workers=1", "--fresh").cancel()
-    assert "begins anew (--fresh): its 3 checkpoints are forgotten, and the savepoints half." in caplog.text
+    assert "begins anew (--fresh): its checkpoints (3) are forgotten, and the savepoints half." in caplog.text
     assert not StoreReader(saved.folder.checkpoints).savepoints()
 
 
