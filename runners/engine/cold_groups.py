@@ -58,6 +58,11 @@ class ColdGroups:
         """How many entries there are."""
         return sum(chunk.keys for chunks in self.chunks.values() for chunk in chunks)
 
+    def put_in_order(self) -> None:
+        """Chunks that were loaded come in the order of their parts, as their values did."""
+        for chunks in self.chunks.values():
+            chunks.sort(key=lambda chunk: chunk.part)
+
     def has(self, windows: WindowSet) -> list[Chunk]:
         """The chunks of a set of windows."""
         return self.chunks.get(windows, [])

@@ -32,7 +32,8 @@ _first, _second, _order = itemgetter(0), itemgetter(1), attrgetter("order")
 
 
 class MergingTriggeredGrouping(TriggeredGrouping):
-    """Grouping over windows that merge. Every OpenWindow has one key."""
+    """Grouping over windows that merge. Every OpenWindow has one key, until it is forgotten: window and state hold each
+    other, and would stay in memory until the collector comes by."""
 
     def __init__(
         self,
@@ -131,6 +132,7 @@ class MergingTriggeredGrouping(TriggeredGrouping):
         for other in others:
             self._of_key[key].remove(other)
             self._let_go(other, other.keys.values())
+            other.keys.clear()
         self._touched_windows[window] = None
         if self._follows_keys:
             self._touched[states[0]] = None
@@ -166,6 +168,7 @@ class MergingTriggeredGrouping(TriggeredGrouping):
             self._of_key.drop(key)
             self._tables.in_memory -= 1
         self._let_go(window, (state,))
+        window.keys.clear()
 
     def _states(
         self, window: OpenWindow, waiting: list[KeyedWindow] | None, ends: bool, expired: bool
@@ -209,6 +212,7 @@ class MergingTriggeredGrouping(TriggeredGrouping):
             self._holds.clear(window)
             for state in window.keys.values():
                 super()._leave(state)
+            window.keys.clear()
 
     def _bring_back(self, table: KeyTable, entries: list[Entry]) -> None:
         for key, content in entries:

@@ -315,7 +315,7 @@ class WindowedGrouping(Head):
 
     def _mark(self, bundle: Bundle, dirty: dict[WindowSet, set[Any]]) -> None:
         encode = self._inner.spec.encode_key
-        if not self._inner.folding.shares_cells:
+        if not self._inner.folding.shares_cells or self._inner.keeps_stamps:
             bundle = bundle.exploded()
         try:
             keys = [canonical_key(key, encode) for key in map(_first, bundle.values)]
@@ -390,6 +390,7 @@ class WindowedGrouping(Head):
             last += 1
         rest = parts.pop(last, {})
         self._loaded_to_disk(parts)
+        self._cold.put_in_order()
         self._part = last
         self._inner.take_over(rest)
         self._fired = self._watermark - 1
