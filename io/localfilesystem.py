@@ -20,6 +20,7 @@ from hornbeam.io.filesystem import (
     open_compressed,
     translate_glob,
 )
+from hornbeam.storage.files import OS_FILES
 
 __all__ = ["LocalFileSystem"]
 
@@ -134,6 +135,7 @@ class LocalFileSystem(FileSystem):
         def rename_one(source: str, destination: str) -> None:
             _make_parent(destination)
             _refuse_special(destination)
+            OS_FILES.fault("io.rename")
             try:
                 os.replace(source, destination)
             except OSError as error:

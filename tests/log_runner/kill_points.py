@@ -74,6 +74,7 @@ POINTS = (
     Point(COORDINATOR, "files.unlink", 20),
     Point(COORDINATOR, "files.create", 20),
     Point(COORDINATOR, "files.mkdir", 3, times=1),
+    Point(COORDINATOR, "io.rename", 12, pipelines=("files",), times=3),
     Point(COORDINATOR, "files.write", 60, pipelines=("log",)),
     Point(COORDINATOR, "files.sync", 60, pipelines=("log",)),
     # Workers
