@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 import uuid
 from pathlib import Path
 from typing import Any
 
+import confluent_kafka as kafka
 import pytest
 from confluent_kafka import KafkaError
 from kafka_io import brokers, kafka_kill_campaign
@@ -14,7 +17,7 @@ from kafka_io.fake_kafka import FakeKafka, failure
 
 import hornbeam as beam
 from hornbeam.io import kafka_publisher, kafka_write
-from hornbeam.io.kafka import KafkaWriteError, WriteToKafka
+from hornbeam.io.kafka import KafkaWriteError, ReadFromKafka, WriteToKafka
 from hornbeam.options.pipeline_options import PipelineOptions
 
 ROWS = [(b"k%d" % (n % 7), b"%d" % n) for n in range(500)]
@@ -86,6 +89,39 @@ def test_at_least_once_workers_write_themselves(tmp_path: Path) -> None:
         run(tmp_path, servers, "out", "--at_least_once")
         found = brokers.records(servers, "out")
     assert in_order([(each.key(), each.value()) for each in found])
+
+
+def test_partitions_are_read_by_all_workers(tmp_path: Path) -> None:
+    with brokers.mock_cluster() as servers:
+        producer = kafka.Producer({"bootstrap.servers": servers})
+        producer.list_topics("in", 10)
+        for key, value in ROWS:
+            producer.produce("in", value, key)
+        assert producer.flush(30) == 0
+        flags = [
+            "--runner=LogRunner",
+            "--job_name=j",
+            f"--log_dir={tmp_path}",
+            "--num_workers=2",
+            "--at_least_once",
+        ]
+        p = beam.Pipeline(options=PipelineOptions(flags))
+        config = {"bootstrap.servers": servers, "auto.offset.reset": "earliest"}
+        pairs = p | ReadFromKafka(config, ["in"])
+        rows = pairs | beam.MapTuple(lambda key, value: beam.Row(key=key, value=value, headers=_process()))
+        rows | WriteToKafka({"bootstrap.servers": servers}, "out", with_headers=True)
+        result = p.run()
+        deadline = time.monotonic() + 60
+        while len(found := brokers.records(servers, "out")) < len(ROWS):
+            assert time.monotonic() < deadline and result.state not in ("FAILED", "DONE")
+        result.drain()
+        assert result.wait_until_finish(60_000) == "DRAINED"
+    assert in_order([(each.key(), each.value()) for each in found])
+    assert len({value for each in found for _, value in each.headers()}) == 2
+
+
+def _process() -> list[tuple[str, bytes]]:
+    return [("process", b"%d" % os.getpid())]
 
 
 @pytest.mark.skipif(not brokers.REAL, reason="HORNBEAM_KAFKA names no broker")

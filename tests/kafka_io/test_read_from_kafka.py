@@ -21,6 +21,7 @@ from hornbeam.error import TransformError
 from hornbeam.io.kafka import KafkaReadError, ReadFromKafka
 from hornbeam.io.kafka_read import KafkaReader
 from hornbeam.testing.util import assert_that, equal_to
+from hornbeam.utils import processing_time
 from hornbeam.utils.timestamp import MAX_TIMESTAMP, MIN_TIMESTAMP, Timestamp
 
 PACKAGE = "org.apache.kafka.common.serialization."
@@ -89,10 +90,18 @@ def test_a_pipeline_reads_as_much_as_it_is_told(servers: str, topic: str) -> Non
 
 
 def test_a_read_ends_with_its_time(servers: str, topic: str) -> None:
-    produce(servers, topic, [(0, b"k", b"v", 1000)])
-    config = {"bootstrap.servers": servers, "auto.offset.reset": "earliest"}
-    with beam.Pipeline() as p:
-        assert_that(p | ReadFromKafka(config, [topic], max_read_time=3), equal_to([(b"k", b"v")]))
+    produce(servers, topic, [(0, b"k", b"%d" % n, 1000) for n in range(2)])
+    with processing_time.at(1_000_000):
+        reading = reader(servers, topic, max_read_time=3)
+        take(reading, 1)
+    with processing_time.at(3_999_999):
+        assert reading.get_watermark() < MAX_TIMESTAMP
+        mark = reading.get_checkpoint_mark()
+    reading.close()
+    with processing_time.at(4_000_000):
+        again = reader(servers, topic, mark, max_read_time=3)
+        assert not again.start() and again.get_watermark() == MAX_TIMESTAMP
+        again.close()
 
 
 def test_a_reader_goes_on_behind_its_mark(servers: str, topic: str) -> None:
