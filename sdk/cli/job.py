@@ -190,7 +190,7 @@ def _status(args: argparse.Namespace) -> None:
 def _status_fields(folder: JobFolder, state: str) -> dict[str, Any]:
     status = folder.status()
     live = {} if status is None else attrs.asdict(status)
-    return {**live, **_summary(folder), "state": state}
+    return {**live, **_summary(folder), "state": state, "worker_pids": live.get("workers", ())}
 
 
 def _print_status(folder: JobFolder, state: str) -> None:

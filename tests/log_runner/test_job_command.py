@@ -139,6 +139,7 @@ def test_the_status_of_a_running_job(tmp_path: Path, capsys: pytest.CaptureFixtu
         "Write          0      0  end                            -              -     0        0  -",
     ]
     fields = json.loads(capsys.readouterr().out)
+    assert (fields["workers"], fields["worker_pids"]) == (2, [43, 44])
     assert (fields["state"], fields["steps"][0]["elements"], fields["newest_checkpoint"]) == (
         "RUNNING",
         1_234_567,
