@@ -56,6 +56,8 @@ soak: $(READY) links
 	$(BIN)/python -m tests.bench.state_bench --timers --keys 2000000 --elements 500000 --limit 128MB
 	$(BIN)/python -m tests.bench.log_state_bench
 	$(BIN)/python -m tests.bench.log_state_bench --timers --keys 2000000 --updates 500000 --limit 128MB
+	$(BIN)/python -m tests.bench.groups_bench --keys 1000000 --elements 500000 --limit 64MB
+	$(BIN)/python -m tests.bench.groups_bench --limit 256MB --unlimited "" --only sums --peak_mb_max 400
 	$(BIN)/python tests/storage_checkpoint/crash_campaign.py --seconds 120
 	$(BIN)/python tests/storage_checkpoint/kill_campaign.py --kills 1000
 	cd tests && SEED=7 ../$(BIN)/python -m storage_log.test_log_crash_points 120
