@@ -26,9 +26,10 @@ _first = itemgetter(0)
 
 
 class OutputChunks:
-    """Gathers outputs of windows into bundles of about CHUNK elements."""
+    """Gathers outputs of windows into bundles of about `size` elements."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: int = CHUNK) -> None:
+        self.size = size
         self._values: list[Any] = []
         self._times: list[int] = []
         self._codes: list[int] = []
@@ -43,7 +44,7 @@ class OutputChunks:
 
     @property
     def is_full(self) -> bool:
-        return len(self._values) >= CHUNK
+        return len(self._values) >= self.size
 
     def take(self) -> Bundle:
         """The bundle of all that was added."""
@@ -72,7 +73,7 @@ class OutputChunks:
         while True:
             part: list[tuple[Any, Any]] = []
             try:
-                part.extend(islice(iterator, CHUNK))
+                part.extend(islice(iterator, self.size))
             except Exception as error:
                 add_failure(
                     error, Failure(label, key=getattr(error, "hornbeam_key", None), window=str(window))
@@ -83,7 +84,7 @@ class OutputChunks:
             values = part
             if EncodedKey in set(map(type, map(_first, part))):
                 values = [(user_key(key), output) for key, output in part]
-            if not stamps and not self._values and len(values) == CHUNK:
+            if not stamps and not self._values and len(values) == self.size:
                 yield Bundle(values, end, (window,), ON_TIME_AND_ONLY)
                 continue
             times = [stamps.get(key, end) for key, _ in part] if stamps else [end] * len(part)

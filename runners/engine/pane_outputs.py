@@ -45,6 +45,8 @@ class PaneOutputs:
 
     def __init__(self) -> None:
         self._rows: list[Row] = []
+        #: Panes of a bundle; fewer where they are large.
+        self.size = CHUNK
 
     def add(
         self, position: int, pair: tuple[Any, Any], time: int, windows: WindowSet, pane: PaneInfo
@@ -55,7 +57,7 @@ class PaneOutputs:
     @property
     def is_full(self) -> bool:
         """Whether there is enough for a bundle."""
-        return len(self._rows) >= CHUNK
+        return len(self._rows) >= self.size
 
     def take(self, in_order: bool = False) -> Iterator[Bundle]:
         """Gives out what there is, in one bundle for each CHUNK of panes; `in_order` when it is sorted already."""

@@ -22,7 +22,7 @@ import numpy as np
 from hornbeam.graph.model import WindowingStrategy
 from hornbeam.metrics.execution import MetricsContainer, set_current
 from hornbeam.metrics.metricbase import MetricName
-from hornbeam.runners.engine.bundle import Bundle
+from hornbeam.runners.engine.bundle import CHUNK, Bundle
 from hornbeam.runners.engine.failures import naming, note_failure, raised_at_key
 from hornbeam.runners.engine.keyed_windows import KeyedWindow, OpenWindow
 from hornbeam.runners.engine.keys import user_key
@@ -242,6 +242,7 @@ class TriggeredGrouping(TriggeredState):
     def _advanced(self, watermark: int, now: int) -> Iterator[Bundle]:
         self._watermark, self._now = watermark, now
         while True:
+            self._out.size = min(CHUNK, self._working_set.elements)
             self._bring_due()
             for window, waiting in self._due():
                 expired = watermark >= window.expiry

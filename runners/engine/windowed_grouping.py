@@ -18,7 +18,7 @@ import attrs
 import numpy as np
 
 from hornbeam.metrics.execution import MetricsContainer, set_current
-from hornbeam.runners.engine.bundle import Bundle, Coded, Intervals, WindowSet
+from hornbeam.runners.engine.bundle import CHUNK, Bundle, Coded, Intervals, WindowSet
 from hornbeam.runners.engine.cold_groups import Chunk, ColdGroups
 from hornbeam.runners.engine.emission import END_OF_TIME_MICROS, OutputChunks
 from hornbeam.runners.engine.failures import naming
@@ -37,6 +37,7 @@ _first = itemgetter(0)
 
 #: Every so many entries that are loaded, one is measured.
 _LOADED_EVERY = 64
+_OUTPUTS_MIN = 16
 #: An entry in a dict, with its list or number.
 _ENTRY_BYTES = 200
 
@@ -242,9 +243,16 @@ class WindowedGrouping(Head):
             for windows in sets:
                 left[windows] -= 1
             last_of = {windows for windows in sets if not left[windows]}
+            out.size = self._outputs_at_once(sets)
             for cell in self._cells_of(window, sets, last_of):
                 yield from out.add_items(self.label, window, folding.result_items([cell]), cell.stamps)
         yield from out.rest()
+
+    def _outputs_at_once(self, sets: list[WindowSet]) -> int:
+        """How many outputs of a window go into a bundle: fewer where they are large."""
+        chunks = [chunk for windows in sets for chunk in self._cold.has(windows)]
+        size = sum(chunk.memory_bytes for chunk in chunks) // max(1, sum(chunk.keys for chunk in chunks))
+        return max(_OUTPUTS_MIN, min(CHUNK, self._limit // 8 // max(1, size)))
 
     def _cells_of(self, window: Any, sets: list[WindowSet], last_of: set[WindowSet]) -> Iterator[Cell]:
         """All that a window has, in one cell or, where that is too much for memory, in several with different keys.
