@@ -29,7 +29,7 @@ from hornbeam.storage.faults import ENVIRONMENT_VARIABLE, LOG_VARIABLE
 #: Whom a random kill hits, and how often.
 VICTIMS = {"worker": 12, "workers": 3, "copy": 2, "server": 2, "coordinator": 4, "all": 2}
 _MEAN_SECONDS = 0.35
-_ARMED_ATTEMPTS = 3
+_ARMED_ATTEMPTS = 5
 _LOOK_SECONDS = 0.05
 
 
@@ -46,6 +46,7 @@ class KillJob:
         self._chance = random.Random(seed + (1 << 40))
         self._left = self.plan.kills
         self._at_point = self.plan.point.times
+        self._armed = 0
         self._servers: set[int] = set()
         self._coordinators: set[int] = set()
         self._noted = 0
@@ -204,12 +205,16 @@ class KillJob:
             self.starts == 0
         ):
             return {}
-        plan = f"{point.name}:{self._chance.randint(1, point.passes)}:kill"
+        passes = max(1, point.passes >> self._armed)  # sooner, if it was not come to
+        self._armed += 1
         if point.role == COORDINATOR:
-            return {ENVIRONMENT_VARIABLE: plan}
+            return {ENVIRONMENT_VARIABLE: f"{point.name}:{self._chance.randint(1, passes)}:kill"}
         attempt = self.folder.record().attempts if self.folder.exists() else 0
-        attempts = range(attempt + 1, attempt + 1 + _ARMED_ATTEMPTS)
-        parts = [f"{self._chance.randrange(phase.workers)}@{number}={plan}" for number in attempts]
+        parts = []
+        for number in range(_ARMED_ATTEMPTS if passes > 1 else point.times):
+            at = self._chance.randint(1, max(1, passes >> number))
+            worker = self._chance.randrange(phase.workers)
+            parts.append(f"{worker}@{attempt + 1 + number}={point.name}:{at}:kill")
         return {"HORNBEAM_WORKER_FAULTS": ";".join(parts)}
 
     # Kills
