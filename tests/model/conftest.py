@@ -74,7 +74,7 @@ _EVERY_NTH = {
     "LogRunner, one worker-": 12,
     "LogRunner, two workers, bundles of 1": 9,
     "LogRunner, two workers, restarts": 7,
-    "LogRunner, on disk, two workers, restarts": 7,
+    "LogRunner, on disk, two workers, restarts": 11,
     "LogRunner, three workers, restarts after": 13,
     "LogRunner, three workers, restarts at": 11,
 }
