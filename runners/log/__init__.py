@@ -9,5 +9,7 @@ May import: planner, engine, processes, storage, io's two-phase sinks, the froze
 To change what lies in a job's folder, open `job_folder`; how workers are started, watched and replaced,
 `coordinator`, `worker_process`; what a worker does in turn, `worker`; how rows cross from worker to worker,
 `exchange`, `routing`; what a snapshot holds and how it comes back, `snapshots`, `restoring`; when checkpoints begin
-and end, `attempt`; when nothing is under way, `standstill`; sinks, `sinks`.
+and end, `attempt`; when nothing is under way, `standstill`; what entries of keys are in the store, `keyed_entries`,
+`key_groups`; sinks, `sinks`; what the program sees of its job, `log_result`, `signals`; what `job status` shows,
+`step_status`, `rows_under_way`, `status_board`; what a job is told, `commands`.
 """
