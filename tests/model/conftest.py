@@ -70,13 +70,13 @@ _EVERY_NTH = {
     "one-process": 7,
     "five-processes": 7,
     "two-processes, groups on disk": 3,
-    "LogRunner, one worker, restarts": 17,
-    "LogRunner, one worker-": 12,
-    "LogRunner, two workers, bundles of 1": 9,
-    "LogRunner, two workers, restarts": 7,
-    "LogRunner, on disk, two workers, restarts": 11,
-    "LogRunner, three workers, restarts after": 13,
-    "LogRunner, three workers, restarts at": 11,
+    "LogRunner, one worker, restarts": 29,
+    "LogRunner, one worker-": 23,
+    "LogRunner, two workers, bundles of 1": 17,
+    "LogRunner, two workers, restarts": 11,
+    "LogRunner, on disk, two workers, restarts": 19,
+    "LogRunner, three workers, restarts after": 23,
+    "LogRunner, three workers, restarts at": 19,
 }
 _COMBINED = [
     *(
