@@ -159,8 +159,6 @@ class Coordinator:
             try:
                 store = self._open_store()
             except (DiskFullError, OSError) as error:
-                if not is_disk_full(error):
-                    raise
                 if (end := self._pause_for_room(error)) is not None:
                     return end
                 continue
@@ -183,8 +181,6 @@ class Coordinator:
             try:
                 outcome = self._one_attempt()
             except (DiskFullError, OSError) as error:
-                if not is_disk_full(error):
-                    raise
                 if (end := self._pause_for_room(error)) is not None:
                     return end
                 continue
@@ -199,7 +195,7 @@ class Coordinator:
             _log.warning(
                 "Job %r goes back to its last checkpoint: %s", self.folder.job_name, self._board.last_failure
             )
-            if is_disk_full(outcome.error):
+            if outcome.error is not None and is_disk_full(outcome.error):
                 if (end := self._pause_for_room(outcome.error)) is not None:
                     return end
                 continue
@@ -223,8 +219,10 @@ class Coordinator:
             if (end := self._commands.rest(back_off)) is not None:
                 return end
 
-    def _pause_for_room(self, error: BaseException | None) -> Outcome | None:
-        """The disk is full: nothing is lost, and the job goes on when there is room, unless it is told to end."""
+    def _pause_for_room(self, error: BaseException) -> Outcome | None:
+        """If the disk is full nothing is lost, and the job goes on when there is room, unless it is told to end."""
+        if not is_disk_full(error):
+            raise error
         self._say(states.PAUSED, f"the disk is full: {error}")
         return self._commands.rest(_DISK_FULL_SECONDS)
 
