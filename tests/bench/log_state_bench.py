@@ -425,7 +425,7 @@ def sums(case: Case) -> None:
         case.stop("filled")
     expected = events.append(case.drawn("cold", args.updates // 4, 7), 7)
     for workers in args.resume:
-        with case.resumed(workers, "--restore_from=filled") as watch:
+        with case.resumed(workers, "--restore_from=filled", "--restore_again") as watch:
             case.phase(f"resumed {workers}", watch, expected, time.monotonic())
     expected = events.append(case.drawn("cold", args.updates, 8), 8)
     with case.resumed(args.resume[-1]) as watch:
@@ -454,7 +454,7 @@ def timers(case: Case) -> None:
         case.stop("half")
     events.move_time(_ALL_TIME)
     for workers in args.resume:
-        with case.resumed(workers, "--restore_from=half") as watch:
+        with case.resumed(workers, "--restore_from=half", "--restore_again") as watch:
             case.phase(f"resumed {workers}", watch, rows[~due], time.monotonic())
 
 
