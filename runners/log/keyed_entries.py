@@ -12,6 +12,7 @@ from __future__ import annotations
 import pickle
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import attrs
@@ -54,10 +55,16 @@ class KeyedChanges:
         fixed = KEYED + _REST.pack(len(rest)) + rest
         keys = _tagged(self.keys)
         groups = groups_of(self.keys).tolist()
-        prefixes = [key_prefix(self.state, group) for group in range(KEY_GROUPS)]
+        prefixes = _prefixes(self.state)
         befores = {size: _LENGTH.pack(len(fixed) + size) + fixed for size in set(map(len, keys))}
         names = [b"".join((prefixes[group], befores[len(key)], key)) for group, key in zip(groups, keys)]
         return dict(zip(names, self.values))
+
+
+@lru_cache(maxsize=256)
+def _prefixes(state: str) -> list[bytes]:
+    """What keys of the store begin with, by group."""
+    return [key_prefix(state, group) for group in range(KEY_GROUPS)]
 
 
 def _pickled(keys: Sequence[Any], contents: Sequence[Any]) -> list[bytes | None]:
