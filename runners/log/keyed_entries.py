@@ -1,6 +1,6 @@
 """Entries of keys in the checkpoint store: what a keyed head keeps, column by column.
 
-    key of the store    key group · state · KEYED, length of the rest (2 bytes, big-endian), rest, tag, key
+    key of the store    key group · state · KEYED, length of the rest (4 bytes, big-endian), rest, tag, key
     value               pickle of the content; of (user key, content) where the key is an EncodedKey
 
 The rest is the bytes of what follows the table key in an entry's name (a window, as a rule), the same for many entries.
@@ -29,7 +29,6 @@ from hornbeam.storage.checkpoint.key import key_prefix
 KEYED = b"k"
 
 _LENGTH = struct.Struct(">I")
-_REST = struct.Struct(">H")
 _ENCODED, _INT = b"ki"
 #: Entries that are loaded at a time: enough for numpy, and few enough for the processor's caches.
 _COLUMN_MIN = 512
@@ -52,7 +51,7 @@ class KeyedChanges:
     def entries(self) -> dict[bytes, bytes | None]:
         """The values under the keys of the store."""
         rest = name_bytes(self.rest)
-        fixed = KEYED + _REST.pack(len(rest)) + rest
+        fixed = KEYED + _LENGTH.pack(len(rest)) + rest
         keys = _tagged(self.keys)
         groups = groups_of(self.keys).tolist()
         prefixes = _prefixes(self.state)
@@ -98,7 +97,7 @@ def _tag(key: Any) -> bytes:
 def pickled_columns(
     chunks: Iterable[tuple[Sequence[bytes], Sequence[Any]]], state: str
 ) -> Iterator[PickledColumns]:
-    """Entries of one state, as `Snapshot.scan_chunks` gives them, in columns of some thousands."""
+    """Entries of one state, as `Snapshot.scan_chunks` gives them, in columns of some hundreds."""
     skip = len(key_prefix(state, 0)) + _LENGTH.size
     found: dict[bytes, PickledColumns] = {}
     count = 0
@@ -143,11 +142,11 @@ def with_content(key: bytes, value: bytes, content: Any) -> bytes:
 
 def _start(key: bytes) -> int:
     """Where the tag is."""
-    return 1 + _REST.size + int(_REST.unpack_from(key, 1)[0])
+    return 1 + _LENGTH.size + int(_LENGTH.unpack_from(key, 1)[0])
 
 
 def _rest(key: bytes, start: int) -> tuple[Any, ...]:
-    rest: tuple[Any, ...] = name_of(key[1 + _REST.size : start])
+    rest: tuple[Any, ...] = name_of(key[1 + _LENGTH.size : start])
     return rest
 
 

@@ -31,6 +31,7 @@ RESTS: list[tuple[Any, ...]] = [
     ((WINDOW, IntervalWindow(0, 15)),),
     ("waiting", 7),
     (),
+    (tuple(IntervalWindow(n, n + 4000) for n in range(4000)),),  # of an element in sliding windows
 ]
 CONTENTS: list[Any] = [({"count": ([1], 5)}, []), DELETED, None, "", [1, 2], (1, 2)]
 
