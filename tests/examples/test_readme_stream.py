@@ -123,9 +123,14 @@ class Reader:
 
         def came() -> bool:
             self.seen = len(self.topic("counts"))
-            return self.seen > before and self.runs(2) and bool(self._status_steps())
+            return self.seen > before and self.runs(2) and self._all_have_watermarks()
 
         self.until(came, "more counts come")
+
+    def _all_have_watermarks(self) -> bool:
+        """Workers tell their watermarks some tenths of a second after the results that these let go."""
+        marks = self._status_steps().values()
+        return bool(marks) and None not in marks
 
     def _status_steps(self) -> dict[str, int | str | None]:
         status = self.job.status()
