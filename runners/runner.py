@@ -11,7 +11,7 @@ import importlib
 import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
-from hornbeam.error import RunnerError
+from hornbeam.error import OptionError, RunnerError
 
 if TYPE_CHECKING:
     from hornbeam.graph.model import Graph
@@ -108,7 +108,7 @@ class PipelineRunner:
 def create_runner(runner: str | type | PipelineRunner | None) -> PipelineRunner:
     """The runner of that name, dotted path or class; an instance is given back as it is.
 
-    ValueError for a name that nobody knows, RunnerError for one that cannot be loaded.
+    OptionError, a ValueError, for a name that nobody knows, RunnerError for one that cannot be loaded.
     """
     if runner is None:
         runner = "DirectRunner"
@@ -139,14 +139,14 @@ def _load(name: str) -> Any:
     if "." in name:
         return _import(name)
     if lowered.removesuffix("runner") in _ELSEWHERE:
-        raise ValueError(
+        raise OptionError(
             f"Unknown runner {name!r}: it hands pipelines to another engine, which this version of hornbeam cannot do "
             "yet. Use DirectRunner."
         )
     known = sorted({"DirectRunner", "MultiProcessRunner", *entries})
     close = difflib.get_close_matches(name, known, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
-    raise ValueError(
+    raise OptionError(
         f"Unknown runner {name!r}.{hint} Known runners: {', '.join(known)}; a dotted path (my.package.MyRunner) "
         f"or an entry point of the group {ENTRY_POINTS!r} works too."
     )
@@ -162,4 +162,4 @@ def _import(path: str) -> Any:
         cause = None if absent else error  # what fails inside the runner's own module is worth its traceback
         raise RunnerError(f"runner {path!r} cannot be loaded: {error}.{advice}") from cause
     except AttributeError:
-        raise ValueError(f"Unknown runner {path!r}: module {module_name!r} has no {attribute!r}.") from None
+        raise OptionError(f"Unknown runner {path!r}: module {module_name!r} has no {attribute!r}.") from None

@@ -24,6 +24,7 @@ from hornbeam.pvalue import DoOutputsTuple, PBegin, PCollection, PDone, PValue
 from hornbeam.resources import merge_resource_hints, resource_hints_from_options
 from hornbeam.translation import GraphParts, StepContext, graph_parts_of, translate
 from hornbeam.type_inference import infer_types, require_type
+from hornbeam.uncaught import tell_briefly
 
 if TYPE_CHECKING:
     from hornbeam.runners.runner import PipelineResult
@@ -76,6 +77,7 @@ class Pipeline(HasDisplayData):
         argv: Sequence[str] | None = None,
         display_data: Mapping[str, Any] | None = None,
     ) -> None:
+        tell_briefly()
         if options is not None:
             if not isinstance(options, PipelineOptions):
                 raise ValueError(

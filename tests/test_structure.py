@@ -50,6 +50,7 @@ AUTHORING = (
 ALLOWED: dict[str, tuple[str, ...]] = {
     "error": (),
     "version": (),
+    "uncaught": ("error",),
     "utils": ("error",),
     "storage": (),
     "options": ("error", "utils", "display"),

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from hornbeam.uncaught import tell_briefly
 from hornbeam.version import __version__
 
 #: The commands, by name: the module that has `add_parser(subparsers)` and `run(args)`, and what it is for.
@@ -21,6 +22,7 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and gives the exit status: 0 done, 1 refused or failed, 2 wrong arguments."""
+    tell_briefly()
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(prog="hornbeam", description="Tools around hornbeam pipelines.")
     parser.add_argument("--version", action="version", version=f"hornbeam {__version__}")
