@@ -59,10 +59,16 @@ class Commands:
         return requests
 
     def rest(self, seconds: float) -> Outcome | None:
-        """Between two attempts: returns when time is up, or, with how the job is to end, when it is told to."""
+        """Between two attempts: returns when time is up, or, with how the job is to end, when it is told to.
+
+        What else this process asks for is left to the next attempt; commands of others are refused.
+        """
         deadline = time.monotonic() + seconds
         while True:
-            ends = [_END_OF[name] for name, _ in self._take_requests() if name in _END_OF]
+            requests = self._take_requests()
+            ends = [_END_OF[name] for name, _ in requests if name in _END_OF]
+            with self._mutex:
+                self._requests[:0] = [each for each in requests if each[0] not in _END_OF]
             for command in self._job.folder.take_commands():
                 if command.name == "cancel":
                     self._waiting.append(command)

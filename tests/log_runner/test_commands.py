@@ -1,0 +1,38 @@
+"""What a job is told while it has no workers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from hornbeam.runners.log.commands import Commands
+from hornbeam.runners.log.job_folder import JobFolder, JobRecord
+
+
+def commands(path: Path) -> tuple[Commands, JobFolder]:
+    folder = JobFolder(path, "j")
+    folder.create()
+    job: Any = SimpleNamespace(folder=folder, record=JobRecord(job_name="j"), state="RECOVERING")
+    return Commands(job), folder
+
+
+def test_a_drain_that_is_asked_for_between_two_attempts_is_not_lost(tmp_path: Path) -> None:
+    """`result.drain()` waited for ever for a job that was going back to its checkpoint just then."""
+    told, _ = commands(tmp_path)
+    told.request("drain")
+    assert told.rest(0.0) is None
+    drained: list[bool] = []
+    attempt: Any = SimpleNamespace(drain=lambda: drained.append(True))
+    told.serve(attempt)
+    assert drained == [True] and told.is_draining
+    told.serve(attempt)
+    assert drained == [True]
+
+
+def test_an_end_that_is_asked_for_between_two_attempts_is_the_end(tmp_path: Path) -> None:
+    told, _ = commands(tmp_path)
+    told.request("drain")
+    told.request("cancel")
+    outcome = told.rest(0.0)
+    assert outcome is not None and outcome.kind == "cancelled"
