@@ -246,8 +246,10 @@ class SideInputGate:
         return [((None, "waiting"), rows if rows else DELETED)]
 
     def load(self, entries: Iterable[tuple[Any, Any]]) -> None:
-        """Takes over what `changes` gave, of one gate or of several."""
+        """Takes over what `changes` gave, of one gate or of several. The next snapshot has what is left of it now: the one
+        that it comes from may hold rows of other workers too."""
         for _, rows in entries:
+            self._changed = True
             for window, index, bundle in rows:
                 self._keep(window, index, bundle)
 

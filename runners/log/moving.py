@@ -159,6 +159,7 @@ def _dealt(
 ) -> Iterator[tuple[str, int, bytes, bytes]]:
     times: dict[str, list[Any]] = {}
     waiting: dict[str, list[Any]] = {}
+    views: dict[tuple[str, bytes], bytes] = {}
     metrics: list[bytes] = []
     for state, worker, rest, value in entries:
         part = rest[:1]
@@ -171,12 +172,13 @@ def _dealt(
         elif part == b"m":
             times.setdefault(state, []).append(pickle.loads(value))
         elif part == b"v":
-            if worker == 0:  # every worker has the same
-                yield from ((state, each, rest, value) for each in range(workers))
+            views.setdefault((state, rest), value)  # the same on every worker, but for what one needs no more
         elif part == b"g":
             waiting.setdefault(state, []).append((worker, rest, value))
         else:
             yield from _of_head(state, rest, value, workers)
+    for (state, rest), value in views.items():
+        yield from ((state, worker, rest, value) for worker in range(workers))
     yield from _of_gates(waiting, workers, keyed)
     for state, found in times.items():
         yield from _times(state, found, workers)

@@ -8,13 +8,16 @@ from pathlib import Path
 import pytest
 
 import hornbeam as beam
-from hornbeam.runners.engine.head import ChangedColumns
+from hornbeam.graph.model import Graph
+from hornbeam.runners.engine.head import DELETED, ChangedColumns
 from hornbeam.runners.engine.record_contents import ENDS, TIMERS, without
+from hornbeam.runners.engine.streaming_views import SideInputGate
 from hornbeam.runners.log import moving
 from hornbeam.runners.log.keyed_entries import KeyedChanges
 from hornbeam.runners.log.moving import Relabelling, move
-from hornbeam.runners.log.state_names import STORE_GROUPS
+from hornbeam.runners.log.state_names import STORE_GROUPS, VIEW, local_key
 from hornbeam.storage.checkpoint import CheckpointStore
+from hornbeam.storage.checkpoint.key import decode_key
 
 
 def test_a_content_loses_cells_and_timers() -> None:
@@ -58,3 +61,49 @@ def test_labels_that_are_old_ones_and_new_ones(
             for key, value in snapshot.scan():
                 found.setdefault(key.state, set()).add(pickle.loads(value)["cell"])
     assert found == {state: {content} for state, content in expected.items()}
+
+
+def _moved(path: Path, entries: dict[bytes, bytes], graph: Graph, workers: int) -> dict[bytes, bytes]:
+    """Entries of workers, after they were dealt out anew."""
+    with CheckpointStore(path, key_groups=STORE_GROUPS) as store:
+        pending = store.begin()
+        writer = pending.writer("w0")
+        writer.update(entries)
+        origin = pending.commit(writer.finish(), {"workers": 2})
+        move(store, origin, workers, graph, Relabelling(), {})
+        with store.snapshot() as snapshot:
+            return {key.key: value for key, value in snapshot.scan()}
+
+
+def _enriching() -> Graph:
+    """A step with a side input in windows."""
+    pipeline = beam.Pipeline()
+    windows = beam.WindowInto(beam.window.FixedWindows(10))
+    side = pipeline | "Side" >> beam.Create([1]) | "Windows" >> windows
+    main = pipeline | "Main" >> beam.Create([1]) | "Windows of main" >> windows
+    main | "Enrich" >> beam.Map(lambda x, found: x, beam.pvalue.AsList(side))
+    return pipeline.to_graph()
+
+
+def test_a_side_window_that_one_worker_still_needs_is_kept(tmp_path: Path) -> None:
+    """The time of a step that reads locally is another one on each worker. Once only what the first worker had was kept: an
+    element of another one would have found its side input empty."""
+    part = VIEW + b"side0\0"
+    names = [(None, "view", beam.window.IntervalWindow(start, start + 10)) for start in (0, 10)]
+    entries = {
+        local_key("Enrich", worker, part, name): pickle.dumps((name, ([5], False)))
+        for worker, kept in ((0, names[1:]), (1, names))
+        for name in kept
+    }
+    moved = _moved(tmp_path, entries, _enriching(), 3)
+    expected = {local_key("Enrich", worker, part, name) for worker in range(3) for name in names}
+    assert set(moved) == {decode_key(key).key for key in expected}
+
+
+def test_rows_that_wait_before_a_step_with_keys_belong_to_one_worker_after_a_restart() -> None:
+    """Every worker gets all rows in a checkpoint that was moved. One that took none of them left them in its next
+    checkpoints too, and when those were moved, they came twice."""
+    gate = SideInputGate("step", [], 0, None, lambda index, bundle: None)
+    gate.load([((None, "waiting"), [])])
+    assert gate.changes() == [((None, "waiting"), DELETED)]
+    assert gate.changes() == []
