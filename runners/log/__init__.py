@@ -2,14 +2,22 @@
 
 A coordinator (the process that runs the pipeline's program) and N workers. Each worker runs one instance of every
 stage; rows go between workers through partitions of a log; from time to time all workers take a snapshot on one
-consistent cut, which goes to the checkpoint store.
+consistent cut, which goes to the checkpoint store. How a checkpoint lives is told in docs/architecture.md.
 
 May import: planner, engine, processes, storage, io's two-phase sinks, the frozen specs of transforms. Imported by: cli.
 
-To change what lies in a job's folder, open `job_folder`; how workers are started, watched and replaced,
-`coordinator`, `worker_process`; what a worker does in turn, `worker`; how rows cross from worker to worker,
-`exchange`, `routing`; what a snapshot holds and how it comes back, `snapshots`, `restoring`; when checkpoints begin
-and end, `attempt`; when nothing is under way, `standstill`; what entries of keys are in the store, `keyed_entries`,
-`key_groups`; sinks, `sinks`; what the program sees of its job, `log_result`, `signals`; what `job status` shows,
-`step_status`, `rows_under_way`, `status_board`; what a job is told, `commands`.
+    to change                                                   open
+    options and checks of a start                               log_runner, job_settings, update_check, kept_state
+    what lies in a job's folder                                 job_folder, job_record, job_status, states
+    attempt after attempt, and what ends a job                  coordinator, failures, damage, environment
+    one attempt: its workers, when checkpoints begin and end    attempt, worker_process, messages, standstill, explaining
+    what a job is told while it runs                            commands, log_result, signals
+    what a worker does in turn                                  worker, whereabouts, room
+    the stages of a worker and the edges between them           task, plans, edges, routing, key_groups, first_splits, poison
+    how rows cross from worker to worker                        exchange, rows_under_way
+    what a snapshot holds, and how it comes back                snapshots, state_names, keyed_entries, restoring
+    state for other workers, or for a changed pipeline          moving
+    sinks: prepared in workers, committed by the coordinator    sinks, committing
+    what `job status` and Prometheus show                       step_status, status_board, prometheus
+    a job again in a debugger                                   replay
 """

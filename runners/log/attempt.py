@@ -25,7 +25,7 @@ from hornbeam.runners.log.committing import Committer
 from hornbeam.runners.log.exchange import create_exchange
 from hornbeam.runners.log.explaining import Explaining
 from hornbeam.runners.log.failures import signature_of
-from hornbeam.runners.log.job_folder import CheckpointStatus, Command
+from hornbeam.runners.log.job_status import CheckpointStatus
 from hornbeam.runners.log.messages import (
     Begin,
     Done,
@@ -482,6 +482,3 @@ class Attempt:
 def exchange_folder(folder: str, attempt: int) -> str:
     """Where the exchange of an attempt lies."""
     return os.path.join(folder, f"attempt-{attempt:06d}")
-
-
-__all__ = ["Attempt", "Command", "Outcome", "exchange_folder"]

@@ -23,7 +23,7 @@ from hornbeam.metrics.execution import MetricsRegistry
 from hornbeam.options.value_provider import RuntimeValueProvider
 from hornbeam.runners.engine.explain import Explanation
 from hornbeam.runners.engine.failures import add_advice
-from hornbeam.runners.log import job_folder as states
+from hornbeam.runners.log import states
 from hornbeam.runners.log.attempt import (
     CANCELLED,
     DONE,
@@ -42,7 +42,8 @@ from hornbeam.runners.log.environment import faults_of, is_disk_full, restart_af
 from hornbeam.runners.log.exchange import remove_exchanges
 from hornbeam.runners.log.failures import told
 from hornbeam.runners.log.first_splits import deal_splits
-from hornbeam.runners.log.job_folder import JobFolder, JobRecord
+from hornbeam.runners.log.job_folder import JobFolder
+from hornbeam.runners.log.job_record import JobRecord
 from hornbeam.runners.log.job_settings import JobSettings
 from hornbeam.runners.log.messages import Begin
 from hornbeam.runners.log.moving import Relabelling, move

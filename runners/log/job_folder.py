@@ -2,9 +2,9 @@
 
     <log_dir>/jobs/<job_name>/
         lock              held (flock) by the coordinator as long as it lives
-        job.json          JobRecord: what the job was started with, and how it ended; replaced atomically, synced
+        job.json          what the job was started with, and how it ended (a JobRecord); replaced atomically, synced
         graph.json        the graph that the checkpoints belong to (`hornbeam.graph.serialize`)
-        status.json       the live status, replaced about once a second, not synced; see JobStatus
+        status.json       the live status, replaced about once a second, not synced (a JobStatus)
         commands/         <id>.json written by anybody, taken away by the coordinator
         answers/          <id>.json, what a command came to; taken away by who asked
         checkpoints/      a checkpoint store, with the savepoints
@@ -37,39 +37,13 @@ from hornbeam.error import DataError, RunnerError
 from hornbeam.graph import serialize
 from hornbeam.graph.model import Graph
 from hornbeam.runners.log.environment import is_disk_full
+from hornbeam.runners.log.job_record import FORMAT, JobRecord
+from hornbeam.runners.log.job_status import JobStatus, status_of
+from hornbeam.runners.log.states import ENDED, KILLED, STARTING
 from hornbeam.storage.errors import LockTimeoutError, MissingFileError, StorageError
 from hornbeam.storage.files import OS_FILES, Lock
 
 _log = logging.getLogger(__name__)
-
-#: The version of what lies in the folder.
-FORMAT = 2
-
-STARTING = "STARTING"
-RUNNING = "RUNNING"
-#: Going back to the last checkpoint after a failure.
-RECOVERING = "RECOVERING"
-#: Waits for room on the disk; goes on by itself.
-PAUSED = "PAUSED"
-DRAINING = "DRAINING"
-STOPPING = "STOPPING"
-#: Ended: all input was taken in (or the job was drained), and everything is committed.
-DONE = "DONE"
-DRAINED = "DRAINED"
-#: Ended with a savepoint, by `stop`.
-STOPPED = "STOPPED"
-CANCELLED = "CANCELLED"
-#: Ended at once because its program was: by Ctrl-C, SIGTERM, or because it came to its end.
-INTERRUPTED = "INTERRUPTED"
-#: Ended by a failure that comes again; the last checkpoint is intact.
-FAILED = "FAILED"
-#: Not in any file: the coordinator has gone without saying so. The same command resumes the job.
-KILLED = "KILLED"
-
-#: States that a job is not going to leave by itself.
-ENDED = frozenset({DONE, DRAINED, STOPPED, CANCELLED, INTERRUPTED, FAILED, KILLED})
-#: States from which the same command does not go on: the job has come to its end.
-FINISHED = frozenset({DONE, DRAINED})
 
 #: What a job can be told, with its arguments.
 #: savepoint {name}: answer {"savepoint", "checkpoint"} · stop {name}: a savepoint, then STOPPED; same answer
@@ -89,92 +63,6 @@ class NotRunningError(RunnerError):
 
 class DamagedRecordError(DataError):
     """A job.json that is not what was written, or of another version."""
-
-
-@attrs.frozen(kw_only=True)
-class JobRecord:
-    """What a job is. Times are microseconds since 1970."""
-
-    job_name: str
-    #: Options as given on the command line, in their dictionary form, so that `resume` can start the job again.
-    options: Mapping[str, Any] = attrs.field(factory=dict)
-    state: str = STARTING
-    num_workers: int = 1
-    created_micros: int = 0
-    #: Told to start over: what earlier starts left goes before anything else, also when that is killed half-way.
-    starts_over: bool = False
-    #: Times the job was started, this one included.
-    starts: int = 1
-    #: Attempts so far; exchange logs are named by it.
-    attempts: int = 0
-    #: A savepoint or checkpoint to begin from; None is the newest checkpoint. It counts until an attempt after
-    #: `restore_asked`, the number of attempts when it was asked for, has published a checkpoint.
-    restore_from: int | str | None = None
-    restore_asked: int = 0
-    #: The last `--restore_from` that was done, as given: the same command does it once.
-    restored: str | None = None
-    #: Whether it was told to drain.
-    is_draining: bool = False
-    #: Elements to skip: for each step's label, their identities (see `element_identity`) and short reprs.
-    poison: Mapping[str, Any] = attrs.field(factory=dict)
-    #: How it failed, if `state` is FAILED: {"type", "message", "step", "element", "position", "traceback"}.
-    failure: Mapping[str, Any] | None = None
-
-
-@attrs.frozen(kw_only=True)
-class StepStatus:
-    """How a stage does, over all workers; named by its head's label."""
-
-    label: str
-    steps: tuple[str, ...] = ()
-    elements: int = 0
-    elements_per_s: float = 0.0
-    #: Event time in microseconds; None at the beginning of time, and "end" at the end of it.
-    input_watermark: int | str | None = None
-    output_watermark: int | str | None = None
-    #: Things kept (keys with windows, timers).
-    entries: int = 0
-    #: Elements (once a window) that came when the window had expired or its trigger had finished, since the job began.
-    dropped: int = 0
-    #: What waits in front of the step: on its way from other workers, or still to be read by a source; None if unknown.
-    backlog_elements: int | None = None
-    backlog_bytes: int | None = None
-    #: Processing time less output watermark, in milliseconds, where that says something.
-    lag_ms: int | None = None
-    #: Keys that take far more than their part of the elements lately: their short repr and their share of all.
-    hot_keys: tuple[tuple[str, float], ...] = ()
-
-
-@attrs.frozen(kw_only=True)
-class CheckpointStatus:
-    """The newest checkpoint."""
-
-    number: int
-    completed_micros: int
-    duration_ms: float
-    #: What this one wrote, and what all of its chain holds.
-    bytes: int = 0
-    total_bytes: int = 0
-    #: The longest time in which a worker processed nothing for it.
-    pause_ms: float = 0.0
-
-
-@attrs.frozen(kw_only=True)
-class JobStatus:
-    """The live status of a job, as `status.json` holds it (by attrs.asdict)."""
-
-    job_name: str
-    state: str
-    pid: int = 0
-    message: str = ""
-    workers: tuple[int, ...] = ()
-    started_micros: int = 0
-    updated_micros: int = 0
-    attempt: int = 0
-    restarts: int = 0
-    last_failure: str = ""
-    checkpoint: CheckpointStatus | None = None
-    steps: tuple[StepStatus, ...] = ()
 
 
 @attrs.frozen
@@ -293,7 +181,7 @@ class JobFolder:
         See `state` for whether the coordinator still lives.
         """
         try:
-            return _status_of(json.loads(OS_FILES.read_bytes(self._in("status.json"))))
+            return status_of(json.loads(OS_FILES.read_bytes(self._in("status.json"))))
         except (MissingFileError, ValueError, TypeError, KeyError, AttributeError):
             return None
 
@@ -455,19 +343,6 @@ def jobs_in(log_dir: str | os.PathLike[str]) -> Iterator[JobFolder]:
     for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
         if _NAME.fullmatch(name) and (job := JobFolder(log_dir, name)).exists():
             yield job
-
-
-def _status_of(fields: dict[str, Any]) -> JobStatus:
-    checkpoint = fields.pop("checkpoint", None)
-    steps = [
-        StepStatus(**{**step, "steps": tuple(step["steps"]), "hot_keys": tuple(map(tuple, step["hot_keys"]))})
-        for step in fields.pop("steps", ())
-    ]
-    return JobStatus(
-        **{**fields, "workers": tuple(fields["workers"])},
-        steps=tuple(steps),
-        checkpoint=None if checkpoint is None else CheckpointStatus(**checkpoint),
-    )
 
 
 def _is_locked(path: str) -> bool:

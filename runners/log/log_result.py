@@ -10,7 +10,7 @@ import time
 
 from hornbeam.metrics.results import MetricResults
 from hornbeam.runners.engine.explain import Explanation
-from hornbeam.runners.log import job_folder as states
+from hornbeam.runners.log import states
 from hornbeam.runners.log.coordinator import Coordinator
 from hornbeam.runners.log.prometheus import MetricsServer
 from hornbeam.runners.log.signals import Signals, leave_quietly

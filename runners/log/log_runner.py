@@ -18,9 +18,10 @@ from hornbeam.options.pipeline_options import (
     PipelineOptions,
     WorkerOptions,
 )
-from hornbeam.runners.log import job_folder as states
+from hornbeam.runners.log import states
 from hornbeam.runners.log.coordinator import Coordinator
-from hornbeam.runners.log.job_folder import JobFolder, JobRecord
+from hornbeam.runners.log.job_folder import JobFolder
+from hornbeam.runners.log.job_record import JobRecord
 from hornbeam.runners.log.job_settings import JobSettings
 from hornbeam.runners.log.log_result import LogResult
 from hornbeam.runners.log.moving import Relabelling

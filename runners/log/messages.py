@@ -11,7 +11,7 @@ from hornbeam.graph.model import Graph
 from hornbeam.metrics.execution import MetricsSnapshot
 from hornbeam.runners.engine.explain import StepExplanation
 from hornbeam.runners.engine.hot_keys import KeySample
-from hornbeam.runners.log.job_folder import StepStatus
+from hornbeam.runners.log.job_status import StepStatus
 from hornbeam.runners.log.poison import Poison
 from hornbeam.runners.processes.environment import Environment
 from hornbeam.storage.checkpoint import WriteTicket

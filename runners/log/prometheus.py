@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from hornbeam.runners.log.job_folder import JobStatus, StepStatus
+from hornbeam.runners.log.job_status import JobStatus, StepStatus
 from hornbeam.utils.timestamp import MAX_TIMESTAMP_MICROS
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

@@ -9,7 +9,9 @@ import time
 import attrs
 
 from hornbeam.runners.log.attempt import Attempt
-from hornbeam.runners.log.job_folder import JobFolder, JobRecord, JobStatus, StepStatus
+from hornbeam.runners.log.job_folder import JobFolder
+from hornbeam.runners.log.job_record import JobRecord
+from hornbeam.runners.log.job_status import JobStatus, StepStatus
 from hornbeam.runners.log.step_status import joined
 
 _log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from hornbeam.runners.engine.late_data import DROPPED_CLOSED, DROPPED_LATE
 from hornbeam.runners.engine.operator import Operator
 from hornbeam.runners.engine.stream_stage import StreamStage
 from hornbeam.runners.log.edges import KEYED, SPREAD
-from hornbeam.runners.log.job_folder import StepStatus
+from hornbeam.runners.log.job_status import StepStatus
 from hornbeam.runners.log.rows_under_way import RowsUnderWay
 from hornbeam.runners.log.task import Task
 from hornbeam.utils.timestamp import MAX_TIMESTAMP_MICROS, MIN_TIMESTAMP_MICROS

@@ -20,17 +20,11 @@ import attrs
 from hornbeam.cli.tables import print_table, size_text
 from hornbeam.error import BeamError
 from hornbeam.options.pipeline_options import PipelineOptions
-from hornbeam.runners.log.job_folder import (
-    ENDED,
-    FINISHED,
-    DamagedRecordError,
-    JobFolder,
-    JobStatus,
-    StepStatus,
-    jobs_in,
-)
+from hornbeam.runners.log.job_folder import DamagedRecordError, JobFolder, jobs_in
+from hornbeam.runners.log.job_status import JobStatus, StepStatus
 from hornbeam.runners.log.replay import replay
 from hornbeam.runners.log.sinks import sinks_of
+from hornbeam.runners.log.states import ENDED, FINISHED
 from hornbeam.runners.runner import create_runner
 from hornbeam.storage.checkpoint.inspection import list_store
 from hornbeam.storage.errors import StorageError

@@ -37,7 +37,8 @@ import numpy.typing as npt
 import hornbeam as beam
 from hornbeam.io.logio import ReadFromLog, WriteToLog
 from hornbeam.options.pipeline_options import PipelineOptions
-from hornbeam.runners.log.job_folder import CheckpointStatus, JobFolder, JobStatus, StepStatus
+from hornbeam.runners.log.job_folder import JobFolder
+from hornbeam.runners.log.job_status import CheckpointStatus, JobStatus, StepStatus
 from hornbeam.storage.log import Consumer, Log, Producer
 from hornbeam.transforms.timeutil import TimeDomain
 from hornbeam.transforms.userstate import ReadModifyWriteStateSpec, TimerSpec, on_timer

@@ -23,7 +23,7 @@ from log_runner.kill_plans import DECK, Deck, Phase, plan_of
 from log_runner.kill_points import COORDINATOR, COPY
 from log_runner.kill_subjects import Sizes
 
-from hornbeam.runners.log.job_folder import STOPPED
+from hornbeam.runners.log.states import STOPPED
 from hornbeam.storage.faults import ENVIRONMENT_VARIABLE, LOG_VARIABLE
 
 #: Whom a random kill hits, and how often.

@@ -22,7 +22,7 @@ from log_runner import campaign_jobs
 from log_runner.kill_points import LIVES, POINTS, Point
 from log_runner.kill_subjects import EXAMPLES, Sizes, Subject, subject
 
-from hornbeam.runners.log.job_folder import DONE, DRAINED, STOPPED
+from hornbeam.runners.log.states import DONE, DRAINED, STOPPED
 
 #: How many of the jobs that may be examples are.
 _EXAMPLES_SHARE = 0.3

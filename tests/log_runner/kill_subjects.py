@@ -11,7 +11,8 @@ import attrs
 from examples.log_jobs import AuctionsJob, ExampleJob, FlightsJob
 from log_runner import campaign_answers, campaign_jobs
 
-from hornbeam.runners.log.job_folder import DRAINED, JobFolder
+from hornbeam.runners.log.job_folder import JobFolder
+from hornbeam.runners.log.states import DRAINED
 from hornbeam.storage.log import Log
 
 ROOT = Path(__file__).resolve().parents[2]

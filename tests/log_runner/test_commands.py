@@ -7,7 +7,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from hornbeam.runners.log.commands import Commands
-from hornbeam.runners.log.job_folder import JobFolder, JobRecord
+from hornbeam.runners.log.job_folder import JobFolder
+from hornbeam.runners.log.job_record import JobRecord
 
 
 def commands(path: Path) -> tuple[Commands, JobFolder]:

@@ -19,7 +19,8 @@ from log_runner import campaign_jobs
 from log_runner.running import Job, await_
 
 from hornbeam.error import RunnerError
-from hornbeam.runners.log.job_folder import JobFolder, JobStatus, StepStatus
+from hornbeam.runners.log.job_folder import JobFolder
+from hornbeam.runners.log.job_status import JobStatus, StepStatus
 from hornbeam.storage import files
 
 SIZE = 120

@@ -14,14 +14,9 @@ import pytest
 
 import hornbeam as beam
 from hornbeam.cli.main import main
-from hornbeam.runners.log.job_folder import (
-    CheckpointStatus,
-    Command,
-    JobFolder,
-    JobRecord,
-    JobStatus,
-    StepStatus,
-)
+from hornbeam.runners.log.job_folder import Command, JobFolder
+from hornbeam.runners.log.job_record import JobRecord
+from hornbeam.runners.log.job_status import CheckpointStatus, JobStatus, StepStatus
 
 SECOND = 1_000_000
 STEPS = (

@@ -11,7 +11,7 @@ from log_io.topics import Streaming, take
 from log_runner.replayed import append, totals
 
 from hornbeam.error import OptionError
-from hornbeam.runners.log.job_folder import CheckpointStatus, JobStatus, StepStatus
+from hornbeam.runners.log.job_status import CheckpointStatus, JobStatus, StepStatus
 from hornbeam.runners.log.prometheus import CONTENT_TYPE, MetricsServer, render
 from hornbeam.storage.log import Log
 
