@@ -96,7 +96,7 @@ class Coordinator:
         self._next_status = self._next_commands = 0.0
         self._metrics = MetricsRegistry()
         self._pauses_ms: deque[float] = deque(maxlen=1000)
-        self._merging: threading.Thread | None = None
+        self._merge_error: StorageError | None = None
         self._drain_at: float | None = None
 
     # From other threads
@@ -419,7 +419,7 @@ class Coordinator:
             self._metrics = attempt.registry()
             waits = "waits for sinks to commit" if attempt.waits_for_sinks else ""
             self._say(self._state_of(attempt), waits)
-            self._merge()
+            self._tell_of_merging()
 
     def _drain_in_time(self, attempt: Attempt, now: float) -> None:
         """Drains the job `--run_for_secs` after its workers were first at work."""
@@ -437,18 +437,12 @@ class Coordinator:
             return states.STOPPING
         return states.RUNNING if all(worker.is_ready for worker in attempt.workers) else states.RECOVERING
 
-    def _merge(self) -> None:
-        """Keeps the number of state files low, in a thread beside."""
-        if self._merging is not None and self._merging.is_alive():
-            return
-        self._merging = threading.Thread(target=self._merge_quietly, name="hornbeam-merging", daemon=True)
-        self._merging.start()
-
-    def _merge_quietly(self) -> None:
-        try:
-            self.store.compact()
-        except StorageError as error:  # nothing is lost; it is tried again
+    def _tell_of_merging(self) -> None:
+        """The store keeps its files few by itself. Where it fails nothing is lost, and it tries again."""
+        error = self.store.merge_error
+        if error is not None and error is not self._merge_error:
             _log.warning("Merging state files of job %r failed: %s", self.folder.job_name, error)
+        self._merge_error = error
 
     # Status and ends
 
