@@ -274,6 +274,9 @@ class StageBuilder:
     def grouping_spec(self, step: Transform, folding: Any) -> GroupingSpec:
         """What a grouping, or a precombine before one, needs to know."""
         source = next(iter(step.main_inputs().values()))
+        if step.urn == urns.COMBINE_PRECOMBINE:
+            # Its elements may be no pairs (see `drop_voids`); those that it gives have the keys.
+            (source,) = step.outputs.values()
         windowing = self._input_windowing(step)
         label = step.label.removesuffix("/Precombine")  # the planner's own step is the author's to the author
         return GroupingSpec(

@@ -60,6 +60,12 @@ def combining_tells_key_types_apart(p):
     return p | beam.Create([(1, 1), (1.0, 2), (True, 4)]) | beam.CombinePerKey(sum)
 
 
+@case([(("a", 1.5), 2), (("a", 1), 1), (("a", True), 1), (("b", (1, [2])), 1)])
+def counting_pairs_that_stand_in_tables_by_their_encoded_form(p):
+    pairs = [("a", 1.5), ("a", 1), ("a", 1.5), ("a", True), ("b", (1, [2]))]
+    return p | beam.Create(pairs) | beam.combiners.Count.PerElement()
+
+
 @case([("k", 1000 * 999 // 2)])
 def a_function_over_an_iterable_may_be_called_for_parts(p):
     return p | beam.Create([("k", i) for i in range(1000)]) | beam.CombinePerKey(lambda values: sum(values))
