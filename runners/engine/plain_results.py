@@ -39,7 +39,7 @@ _ONE_TO_PLAIN = frozenset(
 
 def gives_plain(function: Callable[..., Any]) -> bool:
     """Whether what the function returns is certainly an unmarked value."""
-    if function in _PLAIN_FUNCTIONS or _is_in(function, _PLAIN_METHODS):
+    if _is_in(function, _PLAIN_FUNCTIONS) or _is_in(function, _PLAIN_METHODS):
         return True
     return _result(function) in (PLAIN, ITEMS)
 
@@ -54,7 +54,7 @@ def gives_plain_items(function: Callable[..., Any]) -> bool:
 def _is_in(function: Any, known: frozenset[Any]) -> bool:
     try:
         return function in known
-    except TypeError:
+    except TypeError:  # it cannot be hashed
         return False
 
 

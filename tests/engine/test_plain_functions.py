@@ -45,6 +45,17 @@ def test_functions_that_give_plain_items(function):
     assert gives_plain_items(function)
 
 
+def test_a_callable_that_cannot_be_hashed_is_called_like_any_other():
+    class Adds:
+        __hash__ = None
+
+        def __call__(self, x):
+            return [x + 1]
+
+    assert not gives_plain(Adds())
+    assert not gives_plain_items(Adds())
+
+
 # Functions that give something marked, each in a way that a careless look would miss.
 
 
