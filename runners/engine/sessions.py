@@ -107,9 +107,9 @@ class SessionGroupingOperator:
 
     def process(self, bundle: Bundle) -> None:
         """Adds the pairs of a bundle."""
-        if not bundle.values:
-            return
         bundle = bundle.exploded()
+        if not bundle.values:  # they were in no window at all
+            return
         pairs = self._pairs.check(bundle)
         try:
             keys, values = list(map(_first, pairs)), list(map(_second, pairs))

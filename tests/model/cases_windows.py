@@ -17,6 +17,7 @@ from hornbeam.transforms.window import (
     TimestampedValue,
     WindowFn,
 )
+from hornbeam.utils.windowed_value import WindowedValue
 
 # Assignment
 
@@ -61,6 +62,19 @@ def grouping_in_sliding_windows_with_gaps(p):
 def combining_in_sliding_windows_with_gaps(p):
     pairs = [(("k", 1), 1), (("k", 2), 0), (("k", 4), 5), (("k", 8), 10)]
     return in_time(p, *pairs) | beam.WindowInto(SlidingWindows(2, 10)) | beam.CombinePerKey(sum)
+
+
+class InNoWindow(beam.DoFn):
+    """Puts elements into no window at all, but for "kept"."""
+
+    def process(self, element, window=beam.DoFn.WindowParam, time=beam.DoFn.TimestampParam):
+        yield WindowedValue(element, time, [window] if element[1] == "kept" else [])
+
+
+@case([At(("k", ["kept"]), 7.999999, (3, 8))])
+def sessions_of_elements_in_no_window(p):
+    pairs = in_time(p, (("k", "gone"), 1), (("k", "kept"), 3), (("j", "gone"), 5))
+    return pairs | beam.WindowInto(Sessions(5)) | beam.ParDo(InNoWindow()) | beam.GroupByKey()
 
 
 @case([At("a", 3, (3, 8))])
