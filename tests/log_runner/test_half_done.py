@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from log_runner import campaign_answers, campaign_jobs, kill_points
+from log_runner.running import DEADLINE_MS, hold, let_go
 
 import hornbeam as beam
 from hornbeam.options.pipeline_options import PipelineOptions
@@ -20,8 +21,13 @@ from hornbeam.testing.test_stream import TestStream
 SIZE = 60
 
 
-def start(path: Path, *flags: str, out: str = "out") -> Any:
-    """The job of numbered values; it writes into a folder of `path`."""
+def start(path: Path, *flags: str, out: str = "out", held: bool = True) -> Any:
+    """The job of numbered values; it writes into a folder of `path`, and does not end while it is held."""
+    (path / out).mkdir(exist_ok=True)
+    if held:
+        hold(path / out, SIZE - 1)
+    else:
+        let_go(path / out)
     options = ["--runner=LogRunner", "--job_name=j", f"--log_dir={path}", "--no_progress", "--num_workers=1"]
     pipeline = beam.Pipeline(options=PipelineOptions([*options, "--checkpoint_interval_ms=30", *flags]))
     campaign_jobs.build("stateful", pipeline, str(path / out), SIZE, 0.002)
@@ -29,7 +35,7 @@ def start(path: Path, *flags: str, out: str = "out") -> Any:
 
 
 def finish(path: Path, *flags: str, out: str = "out") -> None:
-    assert start(path, *flags, out=out).wait_until_finish(60_000) == "DONE"
+    assert start(path, *flags, out=out, held=False).wait_until_finish(DEADLINE_MS) == "DONE"
     campaign_answers.check("stateful", str(path / out), SIZE)
 
 
@@ -38,7 +44,7 @@ def fails_at(point: str, path: Path, *flags: str, out: str = "out") -> None:
     files.arm(f"{point}:1:eio")
     try:
         with pytest.raises(StorageError, match="fault point"):
-            start(path, *flags, out=out).wait_until_finish(60_000)
+            start(path, *flags, out=out).wait_until_finish(DEADLINE_MS)
     finally:
         files.arm(None)
 
@@ -48,7 +54,7 @@ def test_a_savepoint_is_gone_back_to_once(tmp_path: Path) -> None:
     result = start(tmp_path)
     folder = JobFolder(tmp_path, "j")
     folder.ask("stop", name="here")
-    result.wait_until_finish(30_000)
+    result.wait_until_finish(DEADLINE_MS)
     fails_at("coordinator.committed", tmp_path, "--restore_from=here", "--checkpoint_interval_ms=200")
     finish(tmp_path)
 
@@ -80,10 +86,11 @@ def test_staged_files_are_cleared_away_before_a_job_is_said_to_have_ended(tmp_pa
     JobFolder(tmp_path, "j").ask("checkpoint")
     left = tmp_path / "out/result/staged-by-an-attempt-that-failed"
     left.touch()
+    let_go(tmp_path / "out")
     files.arm("coordinator.ending:1:eio")
     try:
         with pytest.raises(StorageError, match="fault point"):
-            result.wait_until_finish(60_000)
+            result.wait_until_finish(DEADLINE_MS)
     finally:
         files.arm(None)
     assert not left.exists()
@@ -98,10 +105,10 @@ def test_a_job_that_was_drained_half_way_is_drained_on(tmp_path: Path) -> None:
     try:
         folder.send("drain")
         with pytest.raises(StorageError, match="fault point"):
-            result.wait_until_finish(60_000)
+            result.wait_until_finish(DEADLINE_MS)
     finally:
         files.arm(None)
-    start(tmp_path).wait_until_finish(60_000)
+    start(tmp_path, held=False).wait_until_finish(DEADLINE_MS)
     assert folder.state() == "DRAINED"
     campaign_answers.check("stateful", str(tmp_path / "out"), SIZE, drained=True)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from log_runner import campaign_jobs
-from log_runner.running import Job, await_
+from log_runner.running import DEADLINE_MS, DEADLINE_SECONDS, Job, await_, hold, let_go
 
 from hornbeam.error import RunnerError
 from hornbeam.runners.log.job_folder import JobFolder
@@ -36,7 +36,8 @@ from log_runner import campaign_jobs
 
 
 def start(folder: Path, body: str) -> subprocess.Popen[str]:
-    """A program that runs the job `stateful`."""
+    """A program that runs the job `stateful`, which does not come to its end while it is held."""
+    hold(folder, SIZE - 1)
     code = PROGRAM.format(path=TESTS, body=body.format(folder=str(folder), size=SIZE))
     return subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -44,7 +45,7 @@ def start(folder: Path, body: str) -> subprocess.Popen[str]:
 
 
 def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
-    until = time.monotonic() + 60
+    until = time.monotonic() + DEADLINE_SECONDS
     while not condition():
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < until
@@ -70,7 +71,7 @@ def test_a_signal_ends_the_job_in_order_and_it_goes_on(number: signal.Signals, t
     status = folder.status()
     assert status is not None
     process.send_signal(number)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=DEADLINE_SECONDS)
     assert process.returncode == (-signal.SIGINT if number == signal.SIGINT else 128 + number)
     by = "Ctrl-C" if number == signal.SIGINT else "a signal"
     assert errors.splitlines()[-2:] == [
@@ -93,7 +94,7 @@ campaign_jobs.build("stateful", p, "{folder}", {size}, 0.005)
 result = p.run()
 """
     process = start(tmp_path, body)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=DEADLINE_SECONDS)
     assert process.returncode == 0
     assert errors.startswith("Job 'stateful' was ended by the end of its program;")
     assert JobFolder(tmp_path, "stateful").state() == "INTERRUPTED"
@@ -105,7 +106,8 @@ def test_a_program_with_a_handler_of_its_own_keeps_it(tmp_path: Path) -> None:
     folder = JobFolder(tmp_path, "stateful")
     wait_for(lambda: (status := folder.status()) is not None and status.checkpoint is not None, process)
     process.send_signal(signal.SIGTERM)
-    assert process.communicate(timeout=60) == ("mine\n", "")
+    let_go(tmp_path)
+    assert process.communicate(timeout=DEADLINE_SECONDS) == ("mine\n", "")
     campaign_jobs.check("stateful", str(tmp_path), SIZE)
 
 
@@ -128,7 +130,7 @@ def test_a_job_that_waits_for_room_on_the_disk_can_be_cancelled(place: str, tmp_
         with contextlib.suppress(RunnerError):  # refused between attempts; else it waits as all does
             job.folder.ask("savepoint", timeout_seconds=0.2)
         assert job.folder.ask("cancel")["state"] == "CANCELLED"
-        assert result.wait_until_finish(30_000) == "CANCELLED"
+        assert result.wait_until_finish(DEADLINE_MS) == "CANCELLED"
     finally:
         files.arm(None)
 
@@ -150,7 +152,7 @@ def test_a_job_can_be_cancelled_when_there_is_no_room_for_a_command(
     files.arm("files.create:1+:enospc,files.write:1+:enospc")
     try:
         assert job.folder.ask("cancel") == {"state": "CANCELLED"}
-        assert result.wait_until_finish(30_000) == "CANCELLED"
+        assert result.wait_until_finish(DEADLINE_MS) == "CANCELLED"
     finally:
         files.arm(None)
     assert job.folder.record().state == "RUNNING"

@@ -18,7 +18,7 @@ from typing import Any
 import attrs
 import pytest
 from log_runner import campaign_jobs
-from log_runner.running import Job, await_
+from log_runner.running import DEADLINE_MS, Job, await_, hold, let_go
 from log_runner.staged_files import committed
 
 import hornbeam as beam
@@ -51,9 +51,9 @@ def test_a_second_start_is_refused_while_the_job_runs(job: Job) -> None:
 def test_a_job_that_has_ended_is_not_run_again_unless_fresh(job: Job) -> None:
     job.finish("--num_workers=1")
     before = len(list(committed(os.path.join(job.path, "seen"))))
-    assert job.start("--num_workers=1").wait_until_finish(60_000) == "DONE"
+    assert job.run("--num_workers=1") == "DONE"
     assert len(list(committed(os.path.join(job.path, "seen")))) == before
-    assert job.start("--num_workers=1", "--fresh").wait_until_finish(60_000) == "DONE"
+    assert job.run("--num_workers=1", "--fresh") == "DONE"
     assert len(list(committed(os.path.join(job.path, "seen")))) == 2 * before
 
 
@@ -67,7 +67,7 @@ def test_state_moves_to_other_numbers_of_workers(name: str, tmp_path: Path) -> N
         job.await_progress(60 * (step + 1))
         answer = job.folder.ask("stop", name=f"after-{workers}")
         assert answer["savepoint"] == f"after-{workers}"
-        assert result.wait_until_finish(30_000) == "STOPPED"
+        assert result.wait_until_finish(DEADLINE_MS) == "STOPPED"
         assert job.folder.state() == "STOPPED"
     job.finish("--num_workers=4")
 
@@ -84,8 +84,7 @@ def test_a_savepoint_is_taken_while_the_job_goes_on(job: Job) -> None:
     result = job.start("--num_workers=2")
     job.await_progress(50)
     answer = job.folder.ask("savepoint", name="half")
-    assert result.wait_until_finish(60_000) == "DONE"
-    campaign_jobs.check(job.name, job.path, job.size)
+    job.end(result)
     with StoreReader(job.folder.checkpoints).snapshot("half") as snapshot:
         assert snapshot.checkpoint == answer["checkpoint"]
         assert snapshot.metadata["workers"] == 2
@@ -101,8 +100,7 @@ def test_what_is_asked_for_at_once_is_answered_one_after_the_other(job: Job) -> 
     checkpoints = [job.folder.answer(id_)["checkpoint"] for id_ in savepoints]
     assert len(set(checkpoints)) == 3
     assert all("number: input watermark" in job.folder.answer(id_)["text"] for id_ in explanations)
-    assert result.wait_until_finish(60_000) == "DONE"
-    campaign_jobs.check(job.name, job.path, job.size)
+    job.end(result)
     for name in names:
         with StoreReader(job.folder.checkpoints).snapshot(name) as snapshot:
             assert snapshot.metadata["quiesced"]
@@ -115,7 +113,7 @@ def test_what_is_asked_for_and_not_done_when_workers_die_is_answered(job: Job, m
     job.folder.ask("checkpoint")
     with pytest.raises(RunnerError, match="gone back to its last checkpoint, meanwhile; ask again"):
         job.folder.ask("checkpoint")
-    assert result.wait_until_finish(60_000) == "DONE"
+    job.end(result)
 
 
 def test_savepoints_one_after_the_other_and_names_that_cannot_be(job: Job) -> None:
@@ -137,18 +135,17 @@ def test_savepoints_one_after_the_other_and_names_that_cannot_be(job: Job) -> No
     names = {answer["savepoint"] for answer in answers}
     assert len(names) == 4 and {"one", "two"} < names
     assert {kept.savepoint for kept in StoreReader(job.folder.checkpoints).savepoints()} == names
-    assert result.wait_until_finish(60_000) == "DONE"
-    campaign_jobs.check(job.name, job.path, job.size)
+    job.end(result)
 
 
 def test_a_damaged_exchange_costs_an_attempt(job: Job) -> None:
     """What is under way between workers is not state: it is sent again. The job's folder may be tidied up meanwhile, too."""
-    result = job.start("--num_workers=2")
+    result = job.start("--num_workers=2", hold_at=20)
     job.await_progress(20)
-    await_(lambda: job.folder.status().workers)
+    receiver = job.workers()[1]
     shutil.rmtree(os.path.join(job.folder.path, "commands"))
-    receiver = job.folder.status().workers[1]
     os.kill(receiver, signal.SIGSTOP)
+    job.let_go()
     (attempt,) = Path(job.folder.exchange).iterdir()
     (channel,) = (attempt / "topics" / "exchange" / "2").glob("*.log")
     size = channel.stat().st_size
@@ -157,8 +154,7 @@ def test_a_damaged_exchange_costs_an_attempt(job: Job) -> None:
         file.seek(size)
         file.write(b"\xa5" * 4000)
     os.kill(receiver, signal.SIGCONT)
-    assert result.wait_until_finish(60_000) == "DONE"
-    campaign_jobs.check(job.name, job.path, job.size)
+    job.end(result)
     assert "exchange" in job.folder.status().last_failure
 
 
@@ -167,7 +163,7 @@ def test_drain_gives_out_what_is_kept_and_ends(tmp_path: Path) -> None:
     result = job.start("--num_workers=2")
     job.await_progress(100)
     assert job.folder.ask("drain")["state"] == "DRAINED"
-    assert result.wait_until_finish(30_000) == "DRAINED"
+    assert result.wait_until_finish(DEADLINE_MS) == "DRAINED"
     seen = list(committed(os.path.join(job.path, "seen")))
     given = Counter(tag for key, values in committed(os.path.join(job.path, "result")) for _, tag in values)
     assert given == Counter(tag for _, (_, tag) in seen)
@@ -188,10 +184,8 @@ def test_explain_says_what_holds_time_back(job: Job) -> None:
 def test_a_worker_that_hangs_is_replaced(job: Job) -> None:
     result = job.start("--num_workers=2", "--worker_timeout_ms=1500")
     job.await_progress(50)
-    await_(lambda: job.folder.status().workers)
-    os.kill(job.folder.status().workers[1], signal.SIGSTOP)
-    assert result.wait_until_finish(60_000) == "DONE"
-    campaign_jobs.check(job.name, job.path, job.size)
+    os.kill(job.workers()[1], signal.SIGSTOP)
+    job.end(result)
     assert job.folder.status().restarts >= 1
     assert "has said nothing" in job.folder.status().last_failure
 
@@ -300,18 +294,15 @@ def test_workers_are_not_blamed_when_the_coordinator_stood_still(
     job.await_progress(20)
     monotonic = time.monotonic
     monkeypatch.setattr(time, "monotonic", lambda: monotonic() + 120)
-    assert result.wait_until_finish(60_000) == "DONE"
-    campaign_jobs.check(job.name, job.path, job.size)
+    job.end(result)
     assert job.folder.status().restarts == 0
 
 
 def test_a_worker_that_is_killed_is_replaced(job: Job) -> None:
     result = job.start("--num_workers=2")
     job.await_progress(50)
-    await_(lambda: job.folder.status().workers)
-    os.kill(job.folder.status().workers[0], signal.SIGKILL)
-    assert result.wait_until_finish(60_000) == "DONE"
-    campaign_jobs.check(job.name, job.path, job.size)
+    os.kill(job.workers()[0], signal.SIGKILL)
+    job.end(result)
     assert "has died" in job.folder.status().last_failure
 
 
@@ -342,20 +333,20 @@ def _picky(path: Path, *flags: str) -> Any:
 def test_a_poison_element_fails_the_job_which_goes_on_when_the_step_is_mended(tmp_path: Path) -> None:
     (tmp_path / "poison").touch()
     with pytest.raises(ValueError, match="this one cannot be") as raised:
-        _picky(tmp_path).wait_until_finish(60_000)
+        _picky(tmp_path).wait_until_finish(DEADLINE_MS)
     assert "while running step 'pick' on element 70" in raised.value.__notes__[0]
     folder = JobFolder(tmp_path, "picky")
     failure = folder.record().failure
     assert folder.state() == "FAILED"
     assert (failure["step"], failure["element"], failure["type"]) == ("pick", "70", "ValueError")
     (tmp_path / "poison").unlink()
-    assert _picky(tmp_path).wait_until_finish(60_000) == "DONE"
+    assert _picky(tmp_path).wait_until_finish(DEADLINE_MS) == "DONE"
     assert Counter(committed(str(tmp_path / "out"))) == Counter(dict.fromkeys(range(120), 3))
 
 
 def test_a_poison_element_is_skipped_to_a_topic_if_that_is_wanted(tmp_path: Path) -> None:
     (tmp_path / "poison").touch()
-    assert _picky(tmp_path, "--skip_poison_to=dead").wait_until_finish(60_000) == "DONE"
+    assert _picky(tmp_path, "--skip_poison_to=dead").wait_until_finish(DEADLINE_MS) == "DONE"
     assert Counter(committed(str(tmp_path / "out"))) == Counter({v: 3 for v in range(120) if v != 70})
     with Log(tmp_path) as log, Consumer(log, "dead") as consumer:
         letters = [json.loads(record.value) for record in consumer.read_available(timeout_s=1)]
@@ -404,8 +395,13 @@ def test_elements_that_look_alike_are_told_apart(shown: str, tmp_path: Path) -> 
 
 
 def test_damaged_state_is_refused_and_the_checkpoint_before_it_offered(job: Job) -> None:
-    result = job.start("--num_workers=1", "--checkpoints_kept=5")
-    job.await_progress(100)
+    result = job.start(
+        "--num_workers=1", "--checkpoints_kept=5", "--checkpoint_interval_ms=3600000", hold_at=30
+    )
+    for rows in (30, 60):  # so that the newest checkpoint has state that an older one has not
+        while len(list(committed(os.path.join(job.path, "seen")))) < rows:
+            job.folder.ask("checkpoint")
+        job.hold(60)
     result.cancel()
     oldest, *_, newest = StoreReader(job.folder.checkpoints).checkpoints()
     known = {file.name for file in oldest.files}
@@ -416,14 +412,9 @@ def test_damaged_state_is_refused_and_the_checkpoint_before_it_offered(job: Job)
         file.seek(-1, os.SEEK_CUR)
         file.write(bytes([byte[0] ^ 0xFF]))
     with pytest.raises(DataError, match=r"its state is damaged .* --restore_from=") as raised:
-        job.start("--num_workers=1", "--checkpoints_kept=5").wait_until_finish(60_000)
+        job.run("--num_workers=1", "--checkpoints_kept=5")
     offered = str(raised.value).partition("--restore_from=")[2].split()[0]
-    assert (
-        job.start("--num_workers=1", "--checkpoints_kept=5", f"--restore_from={offered}").wait_until_finish(
-            60_000
-        )
-        == "DONE"
-    )
+    assert job.run("--num_workers=1", "--checkpoints_kept=5", f"--restore_from={offered}") == "DONE"
 
 
 @pytest.mark.parametrize("fault", ["files.create:2:enospc", "files.write:40:enospc"])
@@ -471,7 +462,7 @@ def test_a_commit_that_does_not_come_back_holds_up_neither_status_nor_cancel(
     told = job.folder.status().updated_micros
     await_(lambda: job.folder.status().updated_micros > told)
     result.cancel()
-    assert result.wait_until_finish(30_000) == "CANCELLED"
+    assert result.wait_until_finish(DEADLINE_MS) == "CANCELLED"
     let_through.set()
     with under_way:  # the one that was held up has ended
         pass
@@ -485,9 +476,8 @@ def test_metrics_count_what_counted(tmp_path: Path) -> None:
 
     result = job.start("--num_workers=2")
     job.await_progress(50)
-    await_(lambda: job.folder.status().workers)
-    os.kill(job.folder.status().workers[0], signal.SIGKILL)
-    result.wait_until_finish(60_000)
+    os.kill(job.workers()[0], signal.SIGKILL)
+    job.end(result)
     elements = defaultdict(int)
     for step in job.folder.status().steps:
         elements[step.label] = step.elements
@@ -507,7 +497,7 @@ def _changed(path: Path, steps: dict[str, Any], *flags: str) -> Any:
     rows = (
         pipeline
         | "partitions" >> beam.Create([0, 1, 2], reshuffle=False)
-        | "read" >> beam.ParDo(campaign_jobs.reading(200, 0.002))
+        | "read" >> beam.ParDo(campaign_jobs.reading(200, 0.002, f"{path}/{campaign_jobs.HOLD}"))
     )
     rows | "seen" >> beam.ParDo(campaign_jobs.WriteStaged(f"{path}/seen"))
     for label, step in steps.items():
@@ -520,19 +510,21 @@ def _changed(path: Path, steps: dict[str, Any], *flags: str) -> Any:
 def test_a_changed_pipeline_goes_on_with_the_state_of_the_old_one(ends: str, tmp_path: Path) -> None:
     job = Job("stateful", tmp_path, size=200)
     job.folder = JobFolder(tmp_path, "changed")
+    hold(tmp_path, 199)
     result = _changed(tmp_path, {"number": beam.ParDo(campaign_jobs.Numbered())}, "--num_workers=2")
     job.await_progress(100)
     if ends == "stop":
         job.folder.ask("stop", name="before")
-        result.wait_until_finish(30_000)
+        result.wait_until_finish(DEADLINE_MS)
     else:
         result.cancel()
     changed = {"more": beam.Filter(lambda pair: True), "count": beam.ParDo(campaign_jobs.Numbered())}
     with pytest.raises(PipelineError, match=r"(?s)number.*LOST.*--map_transforms='number=count'"):
         _changed(tmp_path, changed, "--num_workers=3")
     assert not job.folder.is_running()
+    let_go(tmp_path)
     result = _changed(tmp_path, changed, "--num_workers=3", "--map_transforms=number=count")
-    assert result.wait_until_finish(60_000) == "DONE"
+    assert result.wait_until_finish(DEADLINE_MS) == "DONE"
     campaign_jobs.check("stateful", job.path, job.size)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
-from log_runner.running import Job
+from log_runner.running import DEADLINE_MS, Job, await_
 from log_runner.staged_files import committed
 
 from hornbeam.cli.main import main
@@ -24,7 +25,7 @@ def saved(tmp_path: Path) -> Job:
     result = job.start("--num_workers=1")
     job.await_progress(60)
     job.folder.ask("stop", name="half")
-    assert result.wait_until_finish(30_000) == "STOPPED"
+    assert result.wait_until_finish(DEADLINE_MS) == "STOPPED"
     return job
 
 
@@ -44,7 +45,7 @@ def test_the_same_command_goes_back_to_a_savepoint_once(saved: Job, caplog: pyte
     counts = _seen(saved)
     assert 2 in counts.values()
     assert "was done" not in caplog.text
-    assert saved.start(*command).wait_until_finish(60_000) == "DONE"
+    assert saved.run(*command) == "DONE"
     assert (
         "--restore_from=half was done at an earlier start, so the job goes on from its newest" in caplog.text
     )
@@ -52,10 +53,10 @@ def test_the_same_command_goes_back_to_a_savepoint_once(saved: Job, caplog: pyte
     before = sum(1 for count in counts.values() if count == 1)
     assert before >= 60 and set(counts.values()) == {1, 2}  # nothing a third time
     caplog.clear()
-    assert saved.start(*command).wait_until_finish(60_000) == "DONE"
+    assert saved.run(*command) == "DONE"
     assert "has ended (DONE); nothing is to be done" in caplog.text
     assert _seen(saved) == counts
-    assert saved.start(*command, "--restore_again").wait_until_finish(60_000) == "DONE"
+    assert saved.run(*command, "--restore_again") == "DONE"
     assert Counter(_seen(saved).values()) == {1: before, 3: 300 - before}
 
 
@@ -64,7 +65,7 @@ def test_a_restore_that_came_to_no_checkpoint_is_done_again(saved: Job) -> None:
     result = saved.start("--num_workers=1", "--restore_from=half", "--checkpoint_interval_ms=3600000")
     result.cancel()
     assert saved.folder.record().restore_from == "half"
-    assert saved.start("--num_workers=1", "--restore_from=half").wait_until_finish(60_000) == "DONE"
+    assert saved.run("--num_workers=1", "--restore_from=half") == "DONE"
     assert set(_seen(saved).values()) == {1, 2}
 
 
@@ -97,10 +98,15 @@ def test_fresh_says_what_it_forgets(saved: Job, caplog: pytest.LogCaptureFixture
     assert not StoreReader(saved.folder.checkpoints).savepoints()
 
 
-def test_run_for_secs_drains(tmp_path: Path) -> None:
-    job = Job("windowed", tmp_path, size=100_000)
-    assert job.start("--num_workers=2", "--run_for_secs=0.3").wait_until_finish(60_000) == "DRAINED"
+def test_run_for_secs_drains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = Job("windowed", tmp_path)
+    result = job.start("--num_workers=2", "--run_for_secs=3600")
+    job.await_progress(20)
+    await_(lambda: job.folder.state() == "RUNNING")
+    monotonic = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: monotonic() + 3600)
+    assert result.wait_until_finish(DEADLINE_MS) == "DRAINED"
     seen = list(committed(os.path.join(job.path, "seen")))
     given = Counter(tag for _, values in committed(os.path.join(job.path, "result")) for _, tag in values)
     assert given and given == Counter(tag for _, (_, tag) in seen)
-    assert job.start("--run_for_secs=0.3").wait_until_finish(0) == "DRAINED"
+    assert job.start("--run_for_secs=3600").wait_until_finish(0) == "DRAINED"

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from log_runner.staged_files import WriteStaged, committed
+from log_runner.campaign_jobs import HOLD, held_at
+from log_runner.running import DEADLINE_MS, await_, hold, let_go, workers_of
+from log_runner.staged_files import CommittedCount, WriteStaged, committed
 
 import hornbeam as beam
 from hornbeam.io.restriction_trackers import OffsetRange, OffsetRestrictionTracker
 from hornbeam.options.pipeline_options import PipelineOptions
-from hornbeam.runners.log.job_folder import JobFolder
+from hornbeam.runners.log.job_folder import JobFolder, JobStatus
 from hornbeam.transforms.core import RestrictionProvider
 from hornbeam.transforms.userstate import ReadModifyWriteStateSpec
+from hornbeam.utils.timestamp import Duration
 
 KEYS, HOT = 3000, 20
 #: Every key once; then the hot ones again and again, slowly, so that much can happen meanwhile.
@@ -43,14 +46,22 @@ class All(RestrictionProvider):
 
 
 class Give(beam.DoFn):
-    """Pairs of a key and a number."""
+    """Pairs of a key and a number; the last ones when nobody holds the job."""
+
+    def __init__(self, hold: str) -> None:
+        self.hold = hold
 
     @beam.DoFn.unbounded_per_element()
     def process(
         self, pause: float, tracker: Any = beam.DoFn.RestrictionParam(All())
     ) -> Iterator[tuple[str, int]]:
         at = tracker.current_restriction().start
-        while tracker.try_claim(at):
+        while True:
+            if at >= held_at(self.hold):
+                tracker.defer_remainder(Duration(0.01))
+                return
+            if not tracker.try_claim(at):
+                return
             yield (f"key-{at if at < KEYS else at % HOT}", at)
             at += 1
             if at > KEYS and at % HOT == 0:
@@ -76,6 +87,11 @@ class Job:
         self.folder = JobFolder(path, "many")
 
     def start(self, *flags: str, pause: float = 0.0) -> Any:
+        """Starts the job; with a pause, it goes on until it is to finish."""
+        if pause:
+            hold(self.path, ELEMENTS - 1)
+        else:
+            let_go(self.path)
         options = [
             "--runner=LogRunner", "--job_name=many", f"--log_dir={self.path}", "--no_progress",
             "--checkpoint_interval_ms=100", "--memory_limit=800KB", *flags,
@@ -84,7 +100,7 @@ class Job:
         (
             pipeline
             | beam.Create([pause], reshuffle=False)
-            | "give" >> beam.ParDo(Give())
+            | "give" >> beam.ParDo(Give(f"{self.path}/{HOLD}"))
             | "count" >> beam.ParDo(Counting())
             | "write" >> beam.ParDo(WriteStaged(f"{self.path}/out"))
         )
@@ -92,22 +108,16 @@ class Job:
 
     def await_rows(self, count: int) -> None:
         """Waits until so many are committed."""
-        _await(lambda: sum(1 for _ in committed(f"{self.path}/out")) >= count)
+        committed_now = CommittedCount(f"{self.path}/out")
+        await_(lambda: committed_now() >= count)
 
     def finish(self, *flags: str) -> None:
         """Runs it to its end; each key was counted from 1 on, and nothing is left on disk but checkpoints."""
-        assert self.start(*flags).wait_until_finish(60_000) == "DONE"
+        assert self.start(*flags).wait_until_finish(DEADLINE_MS) == "DONE"
         elements = Counter(at if at < KEYS else at % HOT for at in range(ELEMENTS))
         expected = {(f"key-{key}", number + 1) for key, count in elements.items() for number in range(count)}
         assert Counter(committed(f"{self.path}/out")) == Counter(expected)
         assert not os.path.exists(self.folder.spilled(None))
-
-
-def _await(condition: Callable[[], Any], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it does not come to that"
-        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -115,22 +125,35 @@ def job(tmp_path: Path) -> Job:
     return Job(tmp_path)
 
 
-def test_state_on_disk_moves_to_other_workers_and_survives_kills(job: Job) -> None:
+def _told(monkeypatch: pytest.MonkeyPatch) -> list[JobStatus]:
+    """What jobs say of themselves from now on."""
+    told: list[JobStatus] = []
+    write = JobFolder.write_status
+    monkeypatch.setattr(
+        JobFolder, "write_status", lambda folder, status: (told.append(status), write(folder, status))
+    )
+    return told
+
+
+def test_state_on_disk_moves_to_other_workers_and_survives_kills(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
     result = job.start("--num_workers=2", pause=0.02)
     job.await_rows(KEYS)
     assert sum(len(files) for _, _, files in os.walk(job.folder.spilled(None))) > 1
     job.folder.ask("stop", name="full")
-    assert result.wait_until_finish(30_000) == "STOPPED"
+    assert result.wait_until_finish(DEADLINE_MS) == "STOPPED"
     result = job.start("--num_workers=4", pause=0.02)
     job.await_rows(KEYS + 200)
-    _await(lambda: job.folder.status().workers)
-    os.kill(job.folder.status().workers[3], signal.SIGKILL)
+    os.kill(workers_of(job.folder)[3], signal.SIGKILL)
     job.await_rows(KEYS + 1000)
-    status = job.folder.status()
-    # A checkpoint has what changed: some of the hot keys.
-    assert 0 < status.checkpoint.bytes < status.checkpoint.total_bytes / 5
-    assert status.restarts == 1
+    told = _told(monkeypatch)
+    job.await_rows(ELEMENTS - 1)
+    await_(lambda: told)
     result.cancel()
+    # A checkpoint has what changed: some of the hot keys.
+    assert all(status.checkpoint.bytes < status.checkpoint.total_bytes / 5 for status in told)
+    assert told[-1].restarts == 1
     job.finish("--num_workers=1")
 
 
@@ -142,8 +165,9 @@ def test_what_killed_workers_left_on_disk_is_removed(job: Job, tmp_path: Path) -
     job.await_rows(KEYS)
     before = set(os.listdir(next(elsewhere.iterdir())))
     assert len(before) == 2
-    for worker in job.folder.status().workers:
-        os.kill(worker, signal.SIGKILL)
+    for worker in workers_of(job.folder):
+        with contextlib.suppress(ProcessLookupError):  # the others end when one of them has gone
+            os.kill(worker, signal.SIGKILL)
     job.await_rows(KEYS + 1000)
     after = set(os.listdir(next(elsewhere.iterdir())))
     assert len(after) == 2 and not before & after
@@ -157,23 +181,9 @@ def test_a_full_disk_under_state_that_goes_there_pauses_the_job(
 ) -> None:
     full = ",".join(f"worker.spill:{at}:enospc" for at in range(3, 7))
     monkeypatch.setenv("HORNBEAM_WORKER_FAULTS", f"0@1={full}")
-    seen: set[tuple[str, str]] = set()
-    is_over = threading.Event()
-
-    def look() -> None:
-        while not is_over.wait(0.05):
-            status = job.folder.status()
-            if status is not None:
-                seen.add((status.state, status.message))
-
-    watching = threading.Thread(target=look)
-    watching.start()
-    try:
-        job.finish("--num_workers=2")
-    finally:
-        is_over.set()
-        watching.join()
-    paused = [message for state, message in seen if state == "PAUSED"]
+    told = _told(monkeypatch)
+    job.finish("--num_workers=2")
+    paused = [status.message for status in told if status.state == "PAUSED"]
     assert paused
     assert f"the disk is full, for state that is moved to {job.folder.spilled(None)}: " in paused[0]
     assert job.folder.record().attempts == 1
