@@ -207,14 +207,18 @@ class JobFolder:
 
     def state(self) -> str:
         """The job's state now: what was said last, or KILLED if nobody runs it and it had not ended."""
-        record, status = self.record(), self.status()
-        if self.is_running():
-            return STARTING if status is None else status.state
-        if record.state in ENDED:
-            return record.state
-        # There may have been no room for the record at the end, but for the status.
-        said_end = status is not None and status.attempt == record.attempts and status.state in ENDED
-        return status.state if status is not None and said_end else KILLED
+        while True:
+            is_running = self.is_running()  # first: a job that ends tells how before it lets go of its lock
+            record, status = self.record(), self.status()
+            if is_running:
+                return STARTING if status is None else status.state
+            if record.state in ENDED:
+                return record.state
+            # There may have been no room for the record at the end, but for the status.
+            if status is not None and status.attempt == record.attempts and status.state in ENDED:
+                return status.state
+            if not self.is_running():  # else it was started meanwhile
+                return KILLED
 
     # What it is told
 

@@ -152,6 +152,28 @@ def test_a_coordinator_that_hangs_is_seen(tmp_path: Path, capsys: pytest.Capture
         assert ("its process 42 has said nothing for 9" in capsys.readouterr().out) is shown
 
 
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_job_that_ends_or_starts_while_it_is_looked_at_was_not_killed(
+    ends: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, told = job(tmp_path, "j"), JobFolder.status
+    locks = [folder.lock()] if ends else []
+
+    def meanwhile(looked_at: JobFolder) -> JobStatus | None:
+        monkeypatch.undo()
+        status = told(looked_at)
+        if ends:
+            folder.write_record(JobRecord(job_name="j", state="DONE"))
+            locks.pop().release()
+        else:
+            locks.append(folder.lock())
+        return status
+
+    monkeypatch.setattr(JobFolder, "status", meanwhile)
+    assert folder.state() == "RUNNING"
+    assert bool(locks) is not ends
+
+
 def test_the_status_of_a_job_that_failed_or_was_killed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
