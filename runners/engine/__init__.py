@@ -7,5 +7,5 @@ To change how a function is called, open `calling`; what its results become, `ou
 `fused` (and `plain_results`); a DoFn's life, `dofn_operator`; when a stage's steps are set up and torn down, `lifecycle`;
 window assignment, `assignment`; grouping, `grouping`, `merging`, `sessions`, with `folding` for what is kept and `emission`
 for what leaves; what goes to disk, `spill` and `partitioned`; side inputs, `side_inputs`; what a failure looks like,
-`failures`.
+`failures`; which step is at work, `running`.
 """

@@ -13,6 +13,7 @@ May import: planner, engine, processes, storage, io's two-phase sinks, the froze
     one attempt: its workers, when checkpoints begin and end    attempt, worker_process, messages, standstill, explaining
     what a job is told while it runs                            commands, log_result, signals
     what a worker does in turn                                  worker, whereabouts, room
+    what a worker says                                          worker_output
     the stages of a worker and the edges between them           task, plans, edges, routing, key_groups, first_splits, poison
     how rows cross from worker to worker                        exchange, rows_under_way
     what a snapshot holds, and how it comes back                snapshots, state_names, keyed_entries, restoring

@@ -66,6 +66,7 @@ from hornbeam.runners.log.snapshots import (
 from hornbeam.runners.log.step_status import StepReports
 from hornbeam.runners.log.task import Task
 from hornbeam.runners.log.whereabouts import whereabouts
+from hornbeam.runners.log.worker_output import say_where
 from hornbeam.runners.processes.channel import MessageChannel
 from hornbeam.runners.processes.remote_errors import carried
 from hornbeam.storage import files
@@ -92,7 +93,7 @@ def run_worker(number: int, channel: MessageChannel, folder: str) -> None:
     except (EOFError, OSError):
         return
     begin.environment.apply()
-    logging.basicConfig(format=f"%(asctime)s %(levelname)s {begin.job_name} worker {number}: %(message)s")
+    say_where(begin.job_name, number)
     files.arm(begin.faults)
     OS_FILES.fault("worker.begin")
     with OS_FILES.lock(begin.workers_lock, exclusive=False, timeout=30):

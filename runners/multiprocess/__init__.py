@@ -9,6 +9,6 @@ fork server. Why it is as it is: docs/decisions/0006-multiprocess-runner.md.
     processes    `workers` (where they come from), `worker`, `job` (what a worker knows), `task` (messages)
     a task       `at_work` (a stage's operators), `feed` (its elements, which can be given away), `careful`, `hot_keys`
     exchange     `outputs` (what a task gives), `partition` (by key), `columns`, `blocks` (files), `sorted_groups`
-    what is said `forwarding`, `running`
+    what is said `forwarding`
     plan         `created` (Create as a source, exchange before state by key)
 """

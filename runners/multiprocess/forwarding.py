@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from hornbeam.runners.multiprocess.running import running_step
+from hornbeam.runners.engine.running import running_step
 from hornbeam.runners.multiprocess.task import LogRecord, Text
 
 _CHARS_MAX = 1 << 13

@@ -25,6 +25,7 @@ from hornbeam.metrics.execution import MetricsRegistry, MetricsSnapshot
 from hornbeam.options.value_provider import RuntimeValueProvider
 from hornbeam.runners.engine import collector
 from hornbeam.runners.engine.failures import add_advice
+from hornbeam.runners.engine.running import step_of_thread
 from hornbeam.runners.engine.spill import TemporarySpace
 from hornbeam.runners.multiprocess.at_work import StageAtWork, Stopped
 from hornbeam.runners.multiprocess.careful import Noting, note_path
@@ -32,7 +33,6 @@ from hornbeam.runners.multiprocess.feed import Feed
 from hornbeam.runners.multiprocess.forwarding import ForwardedLogs, ForwardedStream, say_directly
 from hornbeam.runners.multiprocess.job import Job
 from hornbeam.runners.multiprocess.outputs import TaskOutputs
-from hornbeam.runners.multiprocess.running import step_of_thread
 from hornbeam.runners.multiprocess.task import (
     AtRunEnd,
     Blocks,
