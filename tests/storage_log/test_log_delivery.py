@@ -103,7 +103,7 @@ def test_threads_of_one_producer_wait_for_each_record_and_none_is_forgotten(tmp_
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join(120)
             assert not thread.is_alive(), "a wake-up was lost"
         found = values(log)
         assert sorted(found) == sorted(b"%d-%d" % (n, i) for n in range(12) for i in range(40))

@@ -36,7 +36,7 @@ def test_who_waits_for_a_dead_syncer_is_not_kept_waiting_by_syncs_of_other_parti
         waiter = threading.Thread(target=stuck.sync, daemon=True)
         noise.start()
         waiter.start()
-        waiter.join(20)
+        waiter.join(60)
         done.set()
         noise.join()
         assert not waiter.is_alive() and stuck.flushed_offset == 1

@@ -18,7 +18,7 @@ import pytest
 
 from hornbeam.cli import log as log_command
 
-PATIENCE_S = 60.0
+PATIENCE_S = 180.0
 
 
 def hornbeam(*words: str) -> list[str]:
