@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import time
@@ -18,8 +19,11 @@ from hornbeam.runners.multiprocess.graph_run import plan_for_workers
 from hornbeam.transforms.periodicsequence import PeriodicImpulse
 
 
-def slow_pid(x):
-    time.sleep(0.005)
+def slow_pid(folder, x):
+    """An element's work: quick, but for a process that is alone, so that the other one comes to have its share."""
+    (folder / f"at-work-{os.getpid()}").touch()
+    is_alone = len(list(folder.glob("at-work-*"))) < 2
+    time.sleep(0.3 if is_alone else 0.005)
     return os.getpid(), x
 
 
@@ -27,7 +31,7 @@ def spread(options, tmp_path, build) -> dict[int, list[int]]:
     """The elements that each process worked on."""
     with beam.Pipeline(options=options) as p:
         (
-            build(p)
+            build(p, functools.partial(slow_pid, tmp_path))
             | "text" >> beam.Map(repr)
             | beam.io.WriteToText(str(tmp_path / "out"), shard_name_template="")
         )
@@ -50,24 +54,27 @@ class Offsets(beam.RestrictionProvider):
 
 
 class CountsSlowly(beam.DoFn):
+    def __init__(self, work):
+        self.work = work
+
     def process(self, element, tracker=beam.DoFn.RestrictionParam(Offsets())):
         position = tracker.current_restriction().start
         while tracker.try_claim(position):
-            yield slow_pid(position)
+            yield self.work(position)
             position += 1
 
 
 #: One task at first, whatever it is made of; each has 200 elements of 5 ms.
 WORK = {
-    "a source": lambda p: p | beam.io.Read(CountingSource(200)) | beam.Map(slow_pid),
-    "a Create": lambda p: p | beam.Create(range(200)) | beam.Map(slow_pid),
-    "a reshuffle": lambda p: (
-        p | beam.Create([200]) | beam.FlatMap(range) | beam.Reshuffle() | beam.Map(slow_pid)
+    "a source": lambda p, work: p | beam.io.Read(CountingSource(200)) | beam.Map(work),
+    "a Create": lambda p, work: p | beam.Create(range(200)) | beam.Map(work),
+    "a reshuffle": lambda p, work: (
+        p | beam.Create([200]) | beam.FlatMap(range) | beam.Reshuffle() | beam.Map(work)
     ),
-    "groups": lambda p: (
-        p | beam.Create(range(200)) | beam.GroupBy(lambda x: x) | beam.Map(lambda group: slow_pid(group[0]))
+    "groups": lambda p, work: (
+        p | beam.Create(range(200)) | beam.GroupBy(lambda x: x) | beam.Map(lambda group: work(group[0]))
     ),
-    "a splittable DoFn": lambda p: p | beam.Create([200]) | beam.ParDo(CountsSlowly()),
+    "a splittable DoFn": lambda p, work: p | beam.Create([200]) | beam.ParDo(CountsSlowly(work)),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import random
@@ -49,9 +50,10 @@ def test_workers_see_the_programs_environment(
     assert Path("out").read_text() == f"set {tmp_path}/here an argument 17\n"
 
 
-def draw(_: int) -> str:
-    """Draws, slowly enough that both workers come to do it."""
-    time.sleep(0.001)
+def draw(folder: Path, _: int) -> str:
+    """Draws; slowly while one worker is alone, so that the other one comes to do it too."""
+    (folder / f"drawn-{os.getpid()}").touch()
+    time.sleep(0.001 if len(list(folder.glob("drawn-*"))) > 1 else 0.02)
     return f"{os.getpid()} {random.random()} {np.random.random()}"
 
 
@@ -61,7 +63,7 @@ def test_workers_draw_different_random_numbers(flags: list[str], tmp_path: Path)
             p
             | beam.Create(range(400))
             | beam.Reshuffle()
-            | beam.Map(draw)
+            | beam.Map(functools.partial(draw, tmp_path))
             | beam.io.WriteToText(str(tmp_path / "out"))
         )
     rows = [line.split() for path in tmp_path.glob("out*") for line in path.read_text().splitlines()]
@@ -116,6 +118,6 @@ def test_modules_loaded_from_elsewhere_are_found_by_workers(flags: list[str], tm
     script = tmp_path / "program.py"
     script.write_text(OFF_THE_PATH)
     done = subprocess.run(
-        [sys.executable, script, steps, *flags], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, script, steps, *flags], capture_output=True, text=True, timeout=180, check=False
     )
     assert done.stdout.splitlines() == ["worth 1", "caught three"], done.stderr
