@@ -65,6 +65,9 @@ _DISK_FULL_SECONDS = 0.5
 #: How long the end of a job waits for a commit that is under way.
 _COMMIT_SECONDS = 2.0
 
+#: What is noted of a file while it is written, and its key filter, are in memory.
+_FILE_BYTES_MAX = 16 << 20
+
 _STATE_OF = {STOPPED: states.STOPPED, CANCELLED: states.CANCELLED, INTERRUPTED: states.INTERRUPTED}
 
 
@@ -169,7 +172,7 @@ class Coordinator:
     def _open_store(self) -> CheckpointStore:
         return CheckpointStore(
             self.folder.checkpoints,
-            StoreOptions(retain=self._settings.checkpoints_kept),
+            StoreOptions(retain=self._settings.checkpoints_kept, file_bytes_max=_FILE_BYTES_MAX),
             key_groups=STORE_GROUPS,
             lock_timeout_s=10.0,
         )

@@ -343,6 +343,15 @@ class Files:
             except OSError as error:
                 raise storage_error(error, path, "map") from error
 
+    def let_go_of_pages(self, view: memoryview, end: int) -> None:
+        """The pages of a `map_read` view before byte `end` are not needed for now: they count no more as this process's.
+
+        Only a hint: what is read there again comes from the file.
+        """
+        size = end // mmap.PAGESIZE * mmap.PAGESIZE
+        if size and isinstance(view.obj, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            view.obj.madvise(mmap.MADV_DONTNEED, 0, size)
+
     def map_shared(self, path: str, size: int) -> memoryview:
         """A writable view of a file's first `size` bytes, shared by every process that maps it.
 

@@ -13,6 +13,7 @@ from storage_sim.simfiles import SimFiles
 
 from hornbeam.storage.checkpoint import CheckpointStore, StoreOptions, encode_key
 from hornbeam.storage.checkpoint.compaction import choose_files, count_runs, replace_files
+from hornbeam.storage.checkpoint.merge import merge
 from hornbeam.storage.checkpoint.merger import MergeStoppedError
 from hornbeam.storage.checkpoint.state_file import StateFile
 from hornbeam.storage.errors import DiskFullError
@@ -94,6 +95,33 @@ def test_what_merges_write_and_keep_is_in_proportion(sizes: list[int], live: int
     assert largest <= 2 * live + 8 * max(sizes)
 
 
+def test_files_of_one_merge_are_read_as_one_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = StoreOptions(file_bytes_max=20_000, block_bytes=2_000, merge="caller")
+    with CheckpointStore(tmp_path, options, key_groups=8) as store:
+        for start in (0, 4000):
+            pending = store.begin()
+            writer = pending.writer("worker")
+            for number in range(start, start + 5000):
+                writer.put("s", number % 3, b"%d" % number, b"", b"%d" % start)
+            pending.commit(writer.finish())
+        assert store.compact(full=True)
+        pending = store.begin()
+        writer = pending.writer("worker")
+        writer.put("s", 1, b"4", b"", b"new")
+        pending.commit(writer.finish())
+        assert store.head is not None and len(store.head.files) > 3
+        at_once: list[int] = []
+        monkeypatch.setattr(
+            "hornbeam.storage.checkpoint.snapshot.merge",
+            lambda sources, **rest: at_once.append(len(sources)) or merge(sources, **rest),
+        )
+        assert found(store) == {
+            (number % 3, b"%d" % number): b"new" if number == 4 else b"4000" if number >= 4000 else b"0"
+            for number in range(9000)
+        }
+        assert at_once == [2]
+
+
 def test_without_a_policy_the_caller_merges(tmp_path: Path) -> None:
     with CheckpointStore(tmp_path, StoreOptions(runs_max=3, merge="caller"), key_groups=8) as store:
         for number in range(10):
@@ -158,7 +186,7 @@ def test_merges_that_fail_again_and_again_leave_no_files_behind(fails: str) -> N
 def test_closing_gives_up_a_merge_and_the_next_opening_clears_it_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = StoreOptions(runs_max=2, merge="caller", file_bytes_max=2_000, block_bytes=500)
+    options = StoreOptions(runs_max=2, merge="caller", file_bytes_max=20_000, block_bytes=2_000)
     with CheckpointStore(tmp_path, options, key_groups=8) as store:
         for number in range(4):
             pending = store.begin()

@@ -110,7 +110,7 @@ def test_workers_share_all_key_groups(workers: int) -> None:
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
-@pytest.mark.parametrize("n", [0, 1, 7, 1000, 5000])
+@pytest.mark.parametrize("n", [0, 1, 7, 1000, 5000, 40_000])
 def test_the_key_filter_passes_every_key_and_few_others(n: int) -> None:
     present = [encode_key("s", i % 8, b"key%d" % i) for i in range(n)]
     hashes = key_filter.hashes_of(present)

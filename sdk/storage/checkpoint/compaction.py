@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
+from itertools import chain, groupby
+from typing import TypeVar
 
 import attrs
 
@@ -21,6 +22,8 @@ from hornbeam.storage.checkpoint.writer import WriteTicket, parse_file_name
 from hornbeam.storage.files import OS_FILES, Files
 
 MERGE_LABEL = "merge"
+
+Opened = TypeVar("Opened")
 
 #: All is merged when what was written since the last time comes to as much as that: files take about twice the state.
 _GARBAGE_RATIO = 1.0
@@ -46,7 +49,11 @@ class MergePlan:
         now and then; what it raises ends the merge."""
         directory = self.ticket.state_directory
         readers = [StateFileReader(files, os.path.join(directory, file.name), file) for file in self.inputs]
-        chunks = merge([reader.blocks() for reader in readers], self.drop_tombstones)
+        sources = [
+            chain.from_iterable(reader.blocks() for reader in part)
+            for part in in_order(list(zip(self.inputs, readers)))
+        ]
+        chunks = merge(sources, self.drop_tombstones)
         writer = self.ticket.writer(MERGE_LABEL, files)
         writer.write_sorted(_rechunk(chunks, check))
         return tuple(attrs.evolve(file, run=self.run) for file in writer.finish())
@@ -67,6 +74,20 @@ def choose_files(
     sizes = [sum(file.size for file in run) for run in runs]
     start = _first_run_to_merge(sizes, runs_max)
     return tuple(file for run in runs[start:] for file in run)
+
+
+def in_order(files: Sequence[tuple[StateFile, Opened]]) -> list[list[Opened]]:
+    """Puts what stands for files together where one goes on after the other: those that one merge has written.
+
+    Who reads them as one stream has a block of one of them in memory, not of each.
+    """
+    return [
+        [opened for _, opened in part] for _, part in groupby(files, key=lambda each: _stream_of(each[0]))
+    ]
+
+
+def _stream_of(file: StateFile) -> object:
+    return file.run if (parse_file_name(file.name) or ("", "", ""))[2] == MERGE_LABEL else file.name
 
 
 def _is_merged(run: tuple[StateFile, ...]) -> bool:

@@ -18,6 +18,8 @@ PROBES = 6
 _MULTIPLIER = 2654435761
 _MASK = (1 << 32) - 1
 _VECTORISED_FROM = 3000
+#: Keys that are worked on at a time, so that what is in between takes little memory.
+_AT_A_TIME = 1 << 14
 
 
 def hashes_of(keys: Iterable[bytes]) -> array[int]:
@@ -59,11 +61,12 @@ def _build_one_by_one(hashes: Iterable[int], size: int) -> bytes:
 def _build_vectorised(hashes: Sequence[int], size: int) -> bytes:
     import numpy
 
-    h: Any = numpy.array(hashes, dtype=numpy.uint64)
     mask, m = numpy.uint64(_MASK), numpy.uint64(size * 8)
-    g: Any = (h * numpy.uint64(_MULTIPLIER) & mask) | numpy.uint64(1)
     bits = numpy.zeros(size * 8, dtype=numpy.bool_)
-    for _ in range(PROBES):
-        bits[h * m >> numpy.uint64(32)] = True
-        h = h + g & mask
+    for start in range(0, len(hashes), _AT_A_TIME):
+        h: Any = numpy.array(hashes[start : start + _AT_A_TIME], dtype=numpy.uint64)
+        g: Any = (h * numpy.uint64(_MULTIPLIER) & mask) | numpy.uint64(1)
+        for _ in range(PROBES):
+            bits[h * m >> numpy.uint64(32)] = True
+            h = h + g & mask
     return numpy.packbits(bits, bitorder="little").tobytes()

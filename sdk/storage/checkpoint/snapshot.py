@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from types import TracebackType
 from typing import Any, cast
 
 from hornbeam.storage.checkpoint.block import Entries
+from hornbeam.storage.checkpoint.compaction import in_order
 from hornbeam.storage.checkpoint.key import (
     StateKey,
     decode_keys,
@@ -120,7 +122,10 @@ class Snapshot:
         self.close()
 
     def _merged(self, lower: bytes, upper: bytes | None) -> Iterator[Entries]:
-        sources = [reader.blocks(lower, upper) for _, reader in self._readers]
+        sources = [
+            chain.from_iterable(reader.blocks(lower, upper) for reader in part)
+            for part in in_order(self._readers)
+        ]
         return merge(sources, drop_tombstones=True)
 
 

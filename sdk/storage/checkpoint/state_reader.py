@@ -27,6 +27,8 @@ from hornbeam.storage.errors import CorruptionError, StorageError
 from hornbeam.storage.files import Files
 
 _CACHED_BLOCKS = 64
+#: Of a file that is read from one end to the other so much stays mapped behind the place.
+_MAPPED_BYTES = 1 << 20
 
 
 class Missing:
@@ -44,6 +46,7 @@ class StateFileReader:
 
     def __init__(self, files: Files, path: str, expected: StateFile | None = None) -> None:
         self.path = path
+        self._files = files
         self._view = files.map_read(path)
         self._expected = expected
         self.file_id = self._read_header()
@@ -70,8 +73,13 @@ class StateFileReader:
 
     def blocks(self, lower: bytes = b"", upper: bytes | None = None) -> Iterator[Entries]:
         """The entries with lower <= key < upper (None: to the end), a non-empty block at a time."""
+        mapped = 0
         for number in range(bisect_left(self._last_keys, lower), self.block_count):
             keys, values = self.block(number)
+            mapped += self._lengths[number]
+            if mapped >= _MAPPED_BYTES:
+                self._files.let_go_of_pages(self._view, self._offsets[number])
+                mapped = 0
             start = 0 if keys[0] >= lower else bisect_left(keys, lower)
             if upper is not None and keys[-1] >= upper:
                 end = bisect_left(keys, upper, start)
