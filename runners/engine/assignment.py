@@ -43,6 +43,8 @@ class WindowAssigner:
     def __init__(self, window_fn: WindowFn) -> None:
         self.window_fn = window_fn
         self._cache: dict[int, WindowSet] = {}
+        #: The element at which the last call of the window function failed.
+        self.failed_at: int | None = None
         kind = type(window_fn)
         if kind is GlobalWindows:
             self._assign: Callable[[Bundle], Windows] = lambda bundle: GLOBAL_WINDOWS
@@ -108,7 +110,11 @@ class WindowAssigner:
         sets: list[WindowSet] = []
         for value, stamp, windows in zip(bundle.values, bundle.timestamp_list(), bundle.window_list()):
             window: Any = windows[0] if windows else None
-            sets.append(tuple(assign(context(Timestamp(micros=stamp), value, window))))
+            try:
+                sets.append(tuple(assign(context(Timestamp(micros=stamp), value, window))))
+            except BaseException:
+                self.failed_at = len(sets)
+                raise
         coded = Coded.of(sets)
         for window in (window for given in coded.table for window in given):
             if not isinstance(window, BoundedWindow):

@@ -30,7 +30,7 @@ from hornbeam.runners.engine.element_operators import (
     MapOperator,
     StampOperator,
 )
-from hornbeam.runners.engine.failures import naming
+from hornbeam.runners.engine.failures import note_failure
 from hornbeam.runners.engine.folding import GatherFolding, JoinFolding, folding_for, merging_for
 from hornbeam.runners.engine.fused import NESTED_MAX, FusedOperator, can_fuse, nests
 from hornbeam.runners.engine.grouping import GroupingOperator, JoinOperator
@@ -343,6 +343,9 @@ class AssignWindows(Operator):
         """Assigns each element once for each window that it was in: none, if it was in none."""
         bundle = bundle.exploded()
         if bundle.values:
-            with naming(self.label):
+            try:
                 windows = self._assign(bundle)
+            except BaseException as error:
+                note_failure(error, self.label, bundle, self._assign.failed_at)
+                raise
             self.emit(Bundle(bundle.values, bundle.timestamps, windows, bundle.panes))

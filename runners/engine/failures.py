@@ -36,15 +36,17 @@ class Failure:
     key: str | None = None
     timestamp: Timestamp | None = None
     window: str | None = None
-    #: What the element is known by when it comes again (see `element_identity`).
+    #: What the element, or the call, is known by when it comes again (see `element_identity`).
     identity: str | None = None
+    #: Of a timer: its dynamic tag, "" without one; None for what is no call for a key (see `callbacks`).
+    tag: str | None = None
 
     def __str__(self) -> str:
         text = f"while running step {self.step!r}"
         if self.element is not None:
             text += f" on element {self.element}"
         if self.key is not None:
-            text += f" on the values of key {self.key}"
+            text += f" for key {self.key}" if self.tag is not None else f" on the values of key {self.key}"
         where = []
         if self.timestamp is not None and self.timestamp not in _NO_TIMES:
             where.append(f"timestamp {self.timestamp}")

@@ -23,19 +23,13 @@ from hornbeam.error import NotSupportedError
 from hornbeam.metrics.execution import set_current
 from hornbeam.metrics.metricbase import MetricName
 from hornbeam.runners.engine.bundle import CHUNK, Bundle, Coded, Intervals
+from hornbeam.runners.engine.callbacks import Callback
 from hornbeam.runners.engine.calling import Call, Column, bind
 from hornbeam.runners.engine.clock import NEVER, WallClock
 from hornbeam.runners.engine.dofn_operator import DoFnOperator
 from hornbeam.runners.engine.element_operators import iterable_result, position
 from hornbeam.runners.engine.emission import OutputChunks
-from hornbeam.runners.engine.failures import (
-    Failure,
-    add_failure,
-    naming,
-    note_failure,
-    short_repr,
-    stopped_iteration,
-)
+from hornbeam.runners.engine.failures import add_failure, naming, note_failure, stopped_iteration
 from hornbeam.runners.engine.head import END_OF_TIME, ChangedColumns, Head, Hold, PickledColumns
 from hornbeam.runners.engine.keyed_records import KeyedInput, KeyedRecords, Record, WindowTable, table_keys
 from hornbeam.runners.engine.keys import user_key
@@ -53,7 +47,6 @@ from hornbeam.runners.engine.waiting import WaitingElements
 from hornbeam.runners.engine.working_set import LASTING, WorkingSet
 from hornbeam.transforms.dofn_params import DYNAMIC_TIMER_TAG_PARAM, DoFnParam
 from hornbeam.transforms.signature import DoFnSignature, MethodSignature
-from hornbeam.utils.timestamp import Timestamp
 from hornbeam.utils.windowed_value import PANE_INFO_UNKNOWN
 
 _DROPPED_LATE = MetricName("hornbeam", "dropped_late")
@@ -70,6 +63,9 @@ _SLICE = 8192
 
 class StatefulOperator(DoFnOperator, Head):
     """Calls the methods of a stateful DoFn with the cells and timers of each element's key and window."""
+
+    #: Whether a callback is not to be made: those that have failed again and again (see `runners.log.poison`).
+    skips: Callable[[Callback], bool] | None = None
 
     def prepare_state(self, signature: DoFnSignature, keyed: KeyedInput) -> None:
         """Gives the operator its cells and timers; once, before `prepare_dofn`."""
@@ -402,6 +398,8 @@ class StatefulOperator(DoFnOperator, Head):
 
     def _call(self, call: Call, table: WindowTable, key: Any, time: int, hold: int, what: str) -> None:
         """Calls back for a key and window, and keeps what it gives."""
+        if self.skips is not None and self.skips(self._callback_of(what, table, key, time)):
+            return
         self._column = [table[key]]
         self._present.stamp = hold
         try:
@@ -414,17 +412,14 @@ class StatefulOperator(DoFnOperator, Head):
         except BaseException as error:
             if isinstance(error, StopIteration):
                 error = stopped_iteration(error)
-            self._note(error, what, table, key, time)
+            if not isinstance(error, (KeyboardInterrupt, GeneratorExit)):
+                add_failure(error, self._callback_of(what, table, key, time).failure())
             raise error
         finally:
             self._present.stamp = None
 
-    def _note(self, error: BaseException, what: str, table: WindowTable, key: Any, time: int) -> None:
-        if isinstance(error, (KeyboardInterrupt, GeneratorExit)):
-            return
-        shown = short_repr(user_key(key))
-        failure = Failure(f"{self.label}, {what}", None, shown, Timestamp(micros=time), str(table.window))
-        add_failure(error, failure)
+    def _callback_of(self, what: str, table: WindowTable, key: Any, time: int) -> Callback:
+        return Callback(self.label, what, self._tag, user_key(key), time, table.window)
 
     def _send_fired(self) -> None:
         for bundle in self._fired.rest():

@@ -80,6 +80,14 @@ class Outcome:
     #: Whether a checkpoint was published, so that the next attempt begins further on.
     has_progressed: bool = False
 
+    def text(self) -> str:
+        """The reason, with the error, and where it arose."""
+        if self.error is None:
+            return self.reason
+        failure = getattr(self.error, "hornbeam_failure", None)
+        where = "" if failure is None else f", {failure}"
+        return f"{self.reason}: {type(self.error).__qualname__}: {self.error}{where}"
+
 
 @attrs.define
 class _Checkpoint:

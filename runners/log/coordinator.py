@@ -48,7 +48,7 @@ from hornbeam.runners.log.job_settings import JobSettings
 from hornbeam.runners.log.messages import Begin
 from hornbeam.runners.log.moving import Relabelling, move
 from hornbeam.runners.log.plans import plan_signature
-from hornbeam.runners.log.poison import Poison
+from hornbeam.runners.log.poison import Poison, shown, why_not
 from hornbeam.runners.log.state_names import STORE_GROUPS
 from hornbeam.runners.log.status_board import StatusBoard
 from hornbeam.runners.processes.environment import Environment
@@ -193,9 +193,7 @@ class Coordinator:
             self._board.restarts += 1
             if outcome.kind == RESTART:
                 continue
-            self._board.last_failure = (
-                f"{outcome.reason}: {outcome.error}" if outcome.error else outcome.reason
-            )
+            self._board.last_failure = outcome.text()
             _log.warning(
                 "Job %r goes back to its last checkpoint: %s", self.folder.job_name, self._board.last_failure
             )
@@ -211,11 +209,13 @@ class Coordinator:
                     failures = 0
                 elif failures >= self._settings.failures_max or self._is_final(outcome):
                     assert outcome.error is not None
+                    self._say_why_it_is_not_skipped(outcome.error)
                     raise outcome.error
             if crashes >= self._settings.crashes_max:
                 text = f"job {self.folder.job_name!r} failed {crashes} times without coming to a checkpoint"
                 if outcome.error is not None:
                     add_advice(outcome.error, text)
+                    self._say_why_it_is_not_skipped(outcome.error)
                     raise outcome.error
                 raise RunnerError(f"{text}; the last time: {self._board.last_failure}")
             self._say(states.RECOVERING)
@@ -239,17 +239,20 @@ class Coordinator:
         known = self.record.poison.get(failure.step, {})
         if identity in known:
             return False
-        known = {**known, identity: failure.element}
+        known = {**known, identity: failure.element or f"key {failure.key}, {failure.timestamp}"}
         self.record = attrs.evolve(self.record, poison={**self.record.poison, failure.step: known})
         self.folder.write_record(self.record)
         _log.warning(
-            "Job %r skips element %s of step %r; it goes to the topic %r.",
+            "Job %r skips %s; it goes to the topic %r.",
             self.folder.job_name,
-            failure.element,
-            failure.step,
+            shown(failure),
             self._settings.skip_poison_to,
         )
         return True
+
+    def _say_why_it_is_not_skipped(self, error: BaseException) -> None:
+        if self._settings.skip_poison_to is not None:
+            add_advice(error, f"--skip_poison_to cannot skip this: {why_not(error)}")
 
     def _is_final(self, outcome: Outcome) -> bool:
         """Whether another attempt would fail alike: what is wrong with the pipeline, or with files."""

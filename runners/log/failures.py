@@ -13,7 +13,9 @@ def signature_of(error: BaseException) -> str:
     failure = getattr(error, "hornbeam_failure", None)
     where = ""
     if failure is not None:
-        element = failure.identity or without_addresses(failure.element or "")
+        # A timer's identity has its time, which may be another one when it is set again by the clock.
+        identity = failure.identity if failure.element is not None else None
+        element = identity or without_addresses(failure.element or "")
         where = f"{failure.step}|{element}|{without_addresses(failure.key or '')}"
     return f"{type(error).__module__}.{type(error).__qualname__}|{where}"
 

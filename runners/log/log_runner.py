@@ -259,6 +259,7 @@ def _folder(options: PipelineOptions) -> JobFolder:
 def _settings(graph: Graph, options: PipelineOptions) -> JobSettings:
     log_options, direct = options.view_as(LogOptions), options.view_as(DirectOptions)
     workers = options.view_as(WorkerOptions).num_workers or len(os.sched_getaffinity(0))
+    parse_mapping(log_options.map_transforms or "")
     if workers < 0:
         raise OptionError(
             f"--num_workers={workers}: a number of processes; 0, as none, is one for each core."

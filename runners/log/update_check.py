@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import attrs
 
-from hornbeam.error import PipelineError
+from hornbeam.error import OptionError, PipelineError
 from hornbeam.graph.compare import compare
 from hornbeam.graph.model import Graph
 from hornbeam.runners.log.kept_state import KeptState, kept_states
@@ -144,12 +144,14 @@ def check_update(old: Graph, new: Graph, mapping: Mapping[str, str] | None = Non
 
 
 def parse_mapping(text: str) -> dict[str, str]:
-    """`old=new,old2=new2` as a mapping; ValueError for anything else. A comma or = in a label is written twice."""
+    """`old=new,old2=new2` as a mapping; OptionError for anything else. A comma or = in a label is written twice."""
     mapping = {}
     for pair in filter(None, _split(text, ",")):
         parts = _split(pair, "=")
         if len(parts) != 2 or not all(parts):
-            raise ValueError(f"--map_transforms is OLD=NEW,OLD=NEW with full labels of steps; found {pair!r}")
+            raise OptionError(
+                f"--map_transforms is OLD=NEW,OLD=NEW with full labels of steps; found {pair!r}"
+            )
         old, new = (part.replace(",,", ",").replace("==", "=") for part in parts)
         mapping[old] = new
     return mapping

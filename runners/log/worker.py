@@ -50,6 +50,7 @@ from hornbeam.runners.log.messages import (
     WantRestart,
 )
 from hornbeam.runners.log.plans import has_test_stream, plan_for
+from hornbeam.runners.log.poison import skip_callbacks
 from hornbeam.runners.log.restoring import begin_task, restore_task
 from hornbeam.runners.log.room import WorkerSpace, until_there_is_room
 from hornbeam.runners.log.rows_under_way import RowsUnderWay
@@ -180,6 +181,9 @@ class Worker:
             self._clock,
             begin.idle_timeout_micros,
         )
+        if begin.poison is not None:
+            stages = self._task.stages.values()
+            skip_callbacks(begin.poison, (each for stage in stages for each in stage.operators.values()))
         self._sinks = Sinks(self._task)
         self._snapshots = Snapshots(self._task)
         self._thread = SnapshotThread(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
 
 from hornbeam.options.argument_parser import OptionsParser
@@ -88,8 +89,9 @@ class LogOptions(PipelineOptions):
         )
         parser.add_argument(
             "--skip_poison_to",
+            type=_topic,
             default=None,
-            help="A topic in the log of --log_dir: elements at which user code fails again and again go there.",
+            help="A topic in the log of --log_dir: elements, and timers, at which user code fails again and again go there.",
         )
         parser.add_argument(
             "--crashes_max",
@@ -121,6 +123,14 @@ class LogOptions(PipelineOptions):
             default=None,
             help="For tests: after 1 to --inject_restarts bundles, drawn with this seed for each worker and start of it.",
         )
+
+
+def _topic(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}", text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} cannot name a topic: use up to 200 letters, digits, '.', '_', '-', not beginning with '.' or '-'"
+        )
+    return text
 
 
 def _at_least(minimum: int) -> Callable[[str], int]:

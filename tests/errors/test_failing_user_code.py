@@ -550,6 +550,12 @@ def test_the_window_and_the_timestamp_are_named() -> None:
     assert "[60" in note_of(caught.value)
 
 
+def test_a_window_function_that_raises_names_the_element() -> None:
+    with pytest.raises(KeyError) as caught:
+        run(lambda p: ints(p) | "win" >> beam.WindowInto(AssignFails()) | beam.Map(str))
+    assert note_of(caught.value).startswith("while running step 'win' on element ")
+
+
 def test_merge_accumulators_that_raises_names_the_key() -> None:
     with pytest.raises(KeyError) as caught:
         run(

@@ -110,3 +110,22 @@ def test_run_for_secs_drains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     given = Counter(tag for _, values in committed(os.path.join(job.path, "result")) for _, tag in values)
     assert given and given == Counter(tag for _, (_, tag) in seen)
     assert job.start("--run_for_secs=3600").wait_until_finish(0) == "DRAINED"
+
+
+@pytest.mark.parametrize(
+    ("flag", "told"),
+    [
+        ("--skip_poison_to=a/b", "--skip_poison_to: 'a/b' cannot name a topic"),
+        (
+            "--map_transforms=Sums",
+            "--map_transforms is OLD=NEW,OLD=NEW with full labels of steps; found 'Sums'",
+        ),
+    ],
+)
+def test_an_option_that_would_fail_later_is_refused_at_the_first_start(
+    flag: str, told: str, tmp_path: Path
+) -> None:
+    job = Job("stateful", tmp_path, size=1)
+    with pytest.raises(OptionError, match=told):
+        job.start("--fresh", flag)
+    assert not job.folder.exists()

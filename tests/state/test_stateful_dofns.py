@@ -261,7 +261,7 @@ def test_a_failing_callback_ends_the_run_and_is_named() -> None:
     with pytest.raises(KeyError, match="lost") as caught, TestPipeline() as p:
         p | beam.Create([("k", 1)]) | "Step" >> beam.ParDo(Fails())
     assert caught.value.__notes__ == [
-        "while running step \"Step, timer 'late'\" on the values of key 'k' (timestamp Timestamp(5))"
+        "while running step \"Step, timer 'late'\" for key 'k' (timestamp Timestamp(5))"
     ]
 
 

@@ -427,9 +427,9 @@ LAST = "Timestamp(9.999999)"
     [
         ("now", ValueError, f"'Step' on element ('k', 'now') (timestamp Timestamp(3), {WINDOW})"),
         ("stop", RuntimeError, f"'Step' on element ('k', 'stop') (timestamp Timestamp(3), {WINDOW})"),
-        ("event", ValueError, f"\"Step, timer 'flush'\" on the values of key 'k' (timestamp Timestamp(7), {WINDOW})"),
-        ("clock", RuntimeError, f"\"Step, timer 'tick'\" on the values of key 'k' (timestamp Timestamp(1001), {WINDOW})"),
-        ("end", ValueError, f"'Step, on_window_expiration' on the values of key 'k' (timestamp {LAST}, {WINDOW})"),
+        ("event", ValueError, f"\"Step, timer 'flush'\" for key 'k' (timestamp Timestamp(7), {WINDOW})"),
+        ("clock", RuntimeError, f"\"Step, timer 'tick'\" for key 'k' (timestamp Timestamp(1001), {WINDOW})"),
+        ("end", ValueError, f"'Step, on_window_expiration' for key 'k' (timestamp {LAST}, {WINDOW})"),
     ],
 )  # fmt: skip
 def test_failures_name_the_step_and_what_it_worked_on(what: str, kind: Any, note: str) -> None:
