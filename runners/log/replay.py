@@ -225,6 +225,7 @@ class _Replay:
         worked = False
         for task in self._tasks:
             now = task.clock.now_micros()
+            task.tell_time(now)
             source = task.ready_source(now)
             if source is not None:
                 source.work(now)
@@ -252,6 +253,7 @@ class _Replay:
                 self._deliver(self._tasks[other], task.worker, outbox.take())
 
     def _deliver(self, task: Task, sender: int, messages: list[Any]) -> None:
+        task.tell_time(task.clock.now_micros())
         for message in messages:
             task.deliver(message, sender)
         self._advance(task)

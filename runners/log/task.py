@@ -181,6 +181,11 @@ class Task:
         input_.receive(message.bundle)  # type: ignore[union-attr]
         return True
 
+    def tell_time(self, now: int) -> None:
+        """Processing time has come to `now`: what is delivered, and what sources give, from here on comes then."""
+        for stage in self.stages.values():
+            stage.tell_time(now)
+
     def advance(self, now: int) -> None:
         """Moves time on and ends bundles, stage after stage; what other workers are to know is in the outboxes then."""
         for name, stage in self.stages.items():

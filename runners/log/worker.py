@@ -236,6 +236,7 @@ class Worker:
             self._exchange.wait(seen, _IDLE_SECONDS)
             return
         self._is_news = False
+        self._task.tell_time(self._now())
         is_behind = not self._is_held and self._task.is_behind()
         stays = self._is_held or is_behind
         took = not stays and self._take_from_others()
@@ -244,10 +245,11 @@ class Worker:
             self._advance()
             if worked or self._is_news or not took:
                 self._look_whether_to_restart()
+        has_cut = self._wanted is not None
         if self._wanted is not None:
             self._cut(self._wanted)
         self._say()
-        if not (took or worked or is_behind) and self._wanted is None:
+        if not (took or worked or is_behind or has_cut):  # a source may be ready that the cut came before
             self._be_idle(seen)
 
     def _now(self) -> int:
