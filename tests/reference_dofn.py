@@ -20,6 +20,10 @@ class Unsupported(Exception):
     """The graph has something that the reference interpreter does not know."""
 
 
+class LeftOpen(Exception):
+    """The graph has several right results: docs/event-time.md does not say which."""
+
+
 class LivingDoFn:
     """A DoFn from setup to teardown. Each method gives the outputs of the call."""
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import cloudpickle
-from reference_dofn import LivingDoFn, Output, Unsupported
+from reference_dofn import LeftOpen, LivingDoFn, Output, Unsupported
 from reference_panes import BEGINNING_OF_TIME, KeyWindows, Times
 
 from hornbeam.coders import coders
@@ -160,9 +160,12 @@ class SideView:
         self.contents: dict[BoundedWindow, list[Any]] = {}
         #: Windows that end before are forgotten: no element that is not late needs them.
         self.forgotten = BEGINNING_OF_TIME
+        #: Windows in which a pane has taken the place of another one in this turn.
+        self.replaced: set[BoundedWindow] = set()
 
     def take(self, elements: Elements, times: Times) -> None:
         """Elements have come, then time has moved to `times`."""
+        self.replaced.clear()
         for element in exploded(elements):
             window = element.windows[0]
             refusal = self.windows.refusal(window)
@@ -177,6 +180,8 @@ class SideView:
     def show(self, panes: Iterable[Element]) -> None:
         """Each pane takes the place of the one before."""
         for pane in panes:
+            if pane.windows[0] in self.contents:
+                self.replaced.add(pane.windows[0])
             self.contents[pane.windows[0]] = pane.value
 
     def side_window(self, main_window: BoundedWindow) -> BoundedWindow:
@@ -227,6 +232,10 @@ class StepWithSideInputs(Step):
 
     def take(self, elements: Elements) -> Iterator[Output]:
         for element in exploded(elements) if self.views else elements:
+            if any(view.side_window(element.windows[0]) in view.replaced for view in self.views.values()):
+                raise LeftOpen(
+                    f"{self.transform.label}: an element comes in the turn of a side input's second pane."
+                )
             if any(self.is_forgotten(view, element) for view in self.views.values()):
                 yield from self.dropped("dropped_late", element)
             else:

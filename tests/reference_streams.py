@@ -52,7 +52,7 @@ class Streams:
 
 
 def interpret_streams(graph: Graph) -> Streams:
-    """Run the graph until its sources have ended."""
+    """Run the graph until its sources have ended. LeftOpen if it has several right results."""
     run = _Run(graph)
     run.bounded_roots()
     for event in run.events():

@@ -1,8 +1,8 @@
 """Generated streaming pipelines: the DirectRunner gives the panes of the reference interpreter, however it cuts its bundles.
 
 Compared is the multiset of (value, timestamp, window, pane) of each observed stream, values up to the order inside
-groups, and how many elements each step dropped. `CASES` keeps programs that once found a mistake, and some that must
-always be tried.
+groups, and how many elements each step dropped. Programs that have several right results are left out; few have.
+`CASES` keeps programs that once found a mistake, and some that must always be tried.
 `SCALE=20 pytest tests/properties/test_streams_against_reference.py` tries twenty times as many.
 """
 
@@ -22,6 +22,7 @@ from properties.stream_programs import program as program_of
 from properties.stream_shrinking import shrunk
 from properties.stream_windowings import Windowing
 from properties.vocabulary import canonical
+from reference_dofn import LeftOpen
 from reference_streams import exploded, interpret_streams
 
 import hornbeam as beam
@@ -129,11 +130,13 @@ def check(program: Program, *modes: list[str]) -> None:
 
 
 def mistake_in(program: Program, flags: list[str]) -> str | None:
-    """What `check` complains of, if it does."""
+    """What `check` complains of, if it does; nothing for a program with several right results."""
     try:
         check(program, flags)
     except AssertionError as error:
         return str(error)
+    except LeftOpen:
+        return None
     return None
 
 
@@ -146,6 +149,13 @@ def test_the_engine_agrees_with_the_reference(mode: str) -> None:
             _try(firing_once(program) if seed % 4 == 0 else program, MODES[mode], seed)
     finally:
         logging.disable(logging.NOTSET)
+
+
+@pytest.mark.parametrize("seed", [616886160534, 743413222367])
+def test_what_is_left_open_is_not_compared(seed: int) -> None:
+    """An element that waited for one side input comes in the very turn of another one's second pane."""
+    with pytest.raises(LeftOpen, match="in the turn of a side input's second pane"):
+        expected_of(observed(program_of(seed)))
 
 
 def firing_once(program: Program) -> Program:
