@@ -172,7 +172,8 @@ class Commands:
         OS_FILES.fault("coordinator.savepoint")
         try:
             if not reason:
-                self._job.store.savepoint(name)
+                # What its sinks prepared is committed by now, and may have been taken away when somebody goes back to it.
+                self._job.store.savepoint(name, metadata={**manifest.metadata, "tokens": []})
         except StorageError as error:
             reason = str(error)
         if not reason:

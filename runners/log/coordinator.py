@@ -12,7 +12,6 @@ import shutil
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -47,6 +46,7 @@ from hornbeam.runners.log.job_record import JobRecord
 from hornbeam.runners.log.job_settings import JobSettings
 from hornbeam.runners.log.messages import Begin
 from hornbeam.runners.log.moving import Relabelling, move
+from hornbeam.runners.log.origin import graph_name, origin_of
 from hornbeam.runners.log.plans import plan_signature
 from hornbeam.runners.log.poison import Poison, shown, why_not
 from hornbeam.runners.log.state_names import STORE_GROUPS
@@ -100,6 +100,8 @@ class Coordinator:
         self._metrics = MetricsRegistry()
         self._pauses_ms: deque[float] = deque(maxlen=1000)
         self._merge_error: StorageError | None = None
+        #: The name under which the folder has the pipeline, for the metadata of its checkpoints.
+        self._graph_name = ""
         self._drain_at: float | None = None
 
     # From other threads
@@ -280,9 +282,10 @@ class Coordinator:
     # An attempt
 
     def _one_attempt(self) -> Outcome:
+        self._keep_graph()
         origin = self._origin()
-        workers, graph, moves = self._settings.num_workers, self._graph, False
-        metadata = {"workers": workers, "plan": plan_signature(graph), "attempt": 0}
+        workers, graph, names, moves = self._settings.num_workers, self._graph, self._names(), False
+        metadata = {"workers": workers, **names, "attempt": 0}
         if origin is None:
             self._committer.recover([])
             if workers > 1:
@@ -294,7 +297,7 @@ class Coordinator:
         if origin is not None and moves and origin.metadata["quiesced"]:
             origin, moves = self._move(origin), False
         elif origin is not None and moves:
-            workers, graph = origin.metadata["workers"], self._old_graph(origin)
+            workers, (graph, names) = origin.metadata["workers"], self._old_pipeline(origin)
         if not moves:
             self.folder.write_graph(graph)
         self.record = attrs.evolve(
@@ -308,7 +311,7 @@ class Coordinator:
             self._settings.checkpoint_interval_ms / 1000,
             self._settings.worker_timeout_ms / 1000,
             self._settings.bundle_timeout_ms / 1000,
-            {"workers": workers, "attempt": self.record.attempts, "plan": plan_signature(graph)},
+            {"workers": workers, **names, "attempt": self.record.attempts},
             self._tick,
             self._pauses_ms,
         )
@@ -322,19 +325,25 @@ class Coordinator:
             self._commands.attempt_ended()
             self._remove_temporary_files()
 
+    def _keep_graph(self) -> None:
+        """Before there are checkpoints of the pipeline it is in the folder; those of no checkpoint any more go."""
+        if not self._graph_name:
+            self._graph_name = self.folder.keep_graph(self._graph)
+            manifests = [*self.store.checkpoints(), *self.store.savepoints()]
+            self.folder.forget_graphs({self._graph_name, *map(graph_name, manifests)})
+
+    def _names(self) -> dict[str, Any]:
+        """What checkpoints say of the pipeline."""
+        return {"plan": plan_signature(self._graph), "graph": self._graph_name}
+
     def _origin(self) -> Manifest | None:
         """The checkpoint to begin from."""
-        wanted, found = self.record.restore_from, self.store.checkpoints()
-        if wanted is not None and found and self._is_restored(found[-1].metadata, wanted):
-            wanted = None
+        found = self.store.checkpoints()
+        wanted = origin_of(self.record, found[-1] if found else None)
         if wanted is not None or found:
             with self.store.restore(wanted) as snapshot:
                 return snapshot.manifest
         return None
-
-    def _is_restored(self, newest: Mapping[str, Any], wanted: int | str) -> bool:
-        """Whether the newest checkpoint goes on from the wanted one already: sinks have given out what came after it."""
-        return newest["attempt"] > self.record.restore_asked or newest.get("moved_from") == str(wanted)
 
     def _has_to_move(self, origin: Manifest) -> bool:
         """Whether the checkpoint is for other workers, or another pipeline."""
@@ -345,22 +354,19 @@ class Coordinator:
             or not self._relabelling.is_nothing
         )
 
-    def _old_graph(self, origin: Manifest) -> Graph:
-        """The pipeline that the checkpoint is of: it runs once more, to let what is under way arrive."""
-        same = origin.metadata["plan"] == plan_signature(self._graph) and self._relabelling.is_nothing
-        return self._graph if same else self.folder.graph()
+    def _old_pipeline(self, origin: Manifest) -> tuple[Graph, dict[str, Any]]:
+        """The pipeline that the checkpoint is of, and its names: it runs once more, to let what is under way arrive."""
+        if origin.metadata["plan"] == plan_signature(self._graph) and self._relabelling.is_nothing:
+            return self._graph, self._names()
+        name = graph_name(origin)
+        return self.folder.graph(name), {"plan": origin.metadata["plan"], "graph": name}
 
     def _move(self, origin: Manifest) -> Manifest:
-        workers, plan = self._settings.num_workers, plan_signature(self._graph)
-        relabelling = self._relabelling
-        if origin.metadata["plan"] == plan:
-            relabelling = attrs.evolve(
-                relabelling, labels={}
-            )  # labels are a part of plans: it was done before
         OS_FILES.fault("coordinator.move")
-        moved = move(
-            self.store, origin, workers, self._graph, relabelling, {"workers": workers, "plan": plan}
-        )
+        workers = self._settings.num_workers
+        # Its tokens are committed, and name sinks of the old pipeline.
+        metadata = {**origin.metadata, **self._names(), "workers": workers, "tokens": []}
+        moved = move(self.store, origin, workers, self._graph, self._relabelling, metadata)
         OS_FILES.fault("coordinator.moved")
         self._relabelling = Relabelling()
         return moved

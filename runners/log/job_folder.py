@@ -3,7 +3,8 @@
     <log_dir>/jobs/<job_name>/
         lock              held (flock) by the coordinator as long as it lives
         job.json          what the job was started with, and how it ended (a JobRecord); replaced atomically, synced
-        graph.json        the graph that the checkpoints belong to (`hornbeam.graph.serialize`)
+        graph.json        the pipeline that runs, as a graph (`hornbeam.graph.serialize`)
+        graphs/           <name>.json, the pipelines that checkpoints and savepoints are of, which say the name
         status.json       the live status, replaced about once a second, not synced (a JobStatus)
         commands/         <id>.json written by anybody, taken away by the coordinator
         answers/          <id>.json, what a command came to; taken away by who asked
@@ -28,7 +29,7 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -165,9 +166,27 @@ class JobFolder:
         fields = {"format": FORMAT, **attrs.asdict(record)}
         OS_FILES.write_atomic(self._in("job.json"), json.dumps(fields, indent=1, default=str).encode())
 
-    def graph(self) -> Graph:
-        """The graph that the job runs."""
-        return serialize.load(self._in("graph.json"))
+    def graph(self, name: str | None = None) -> Graph:
+        """The graph that the job runs, or one that was kept for checkpoints."""
+        return serialize.load(self._in("graph.json") if name is None else self._kept(name))
+
+    def keep_graph(self, graph: Graph) -> str:
+        """Keeps a graph for the checkpoints that will be of it; its name. Durable on return. For who holds the lock."""
+        data = serialize.to_json(graph).encode()
+        name = hashlib.sha256(data).hexdigest()[:16]
+        if not OS_FILES.exists(self._kept(name)):
+            OS_FILES.mkdir(self._in("graphs"))
+            OS_FILES.write_atomic(self._kept(name), data)
+        return name
+
+    def forget_graphs(self, kept: Container[str | None]) -> None:
+        """Removes all graphs but those with these names. For who holds the lock."""
+        for entry in os.listdir(self._in("graphs")):
+            if entry.partition(".")[0] not in kept:
+                OS_FILES.unlink(os.path.join(self._in("graphs"), entry))
+
+    def _kept(self, name: str) -> str:
+        return os.path.join(self._in("graphs"), f"{name}.json")
 
     def write_graph(self, graph: Graph) -> None:
         """Durable on return. For who holds the lock."""
@@ -336,7 +355,7 @@ class JobFolder:
 
     def remove_state(self) -> None:
         """Forgets all checkpoints and savepoints, to start over. For who holds the lock."""
-        for folder in (self.checkpoints, self.exchange, self._in("deleted")):
+        for folder in (self.checkpoints, self._in("graphs"), self.exchange, self._in("deleted")):
             shutil.rmtree(folder, ignore_errors=True)
         self.create()
 

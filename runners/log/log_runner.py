@@ -25,13 +25,14 @@ from hornbeam.runners.log.job_record import JobRecord
 from hornbeam.runners.log.job_settings import JobSettings
 from hornbeam.runners.log.log_result import LogResult
 from hornbeam.runners.log.moving import Relabelling
+from hornbeam.runners.log.origin import graph_name, origin_of
 from hornbeam.runners.log.plans import has_test_stream, plan_signature
 from hornbeam.runners.log.prometheus import MetricsServer
 from hornbeam.runners.log.sinks import sinks_of
 from hornbeam.runners.log.update_check import check_update, parse_mapping
 from hornbeam.runners.log.worker_process import server
 from hornbeam.runners.runner import PipelineRunner
-from hornbeam.storage.checkpoint import StoreReader
+from hornbeam.storage.checkpoint import Manifest, StoreReader
 from hornbeam.storage.checkpoint.inspection import list_store
 from hornbeam.storage.errors import DiskFullError, StorageError
 from hornbeam.storage.files import OS_FILES, Lock
@@ -99,8 +100,9 @@ class LogRunner(PipelineRunner):
             record, options=settings.options, state=states.RUNNING, starts=record.starts + 1
         )
         relabelling, sinks = Relabelling(), sinks_of(graph)
-        if record.starts > 1 and _has_checkpoints(folder):
-            old = _old_graph(folder, graph, record)
+        origin = _origin(folder, record) if record.starts > 1 else None
+        if origin is not None:
+            old = _old_graph(folder, graph, origin)
             relabelling = _relabelling(old, graph, log_options, folder.job_name)
             # What an older pipeline's sinks have prepared is committed by them, whatever they are called now.
             sinks = {**sinks_of(old), **sinks}
@@ -159,21 +161,29 @@ def _record(folder: JobFolder, options: LogOptions) -> JobRecord | None:
     )
 
 
-def _old_graph(folder: JobFolder, new: Graph, record: JobRecord) -> Graph:
-    """The graph that the checkpoints belong to; DataError if it cannot be read and is another one than the new one."""
+def _origin(folder: JobFolder, record: JobRecord) -> Manifest | None:
+    """The checkpoint from which the job goes on; None if there is none yet."""
+    found = StoreReader(folder.checkpoints).checkpoints() if _has_store(folder) else []
+    if not found:
+        return None
+    with StoreReader(folder.checkpoints).snapshot(origin_of(record, found[-1])) as snapshot:
+        return snapshot.manifest
+
+
+def _old_graph(folder: JobFolder, new: Graph, origin: Manifest) -> Graph:
+    """The pipeline that the checkpoint is of; DataError if it cannot be read and is another one than the new one."""
     try:
-        return folder.graph()
+        return folder.graph(graph_name(origin))
     except (BeamError, StorageError, ValueError) as error:
-        with StoreReader(folder.checkpoints).snapshot(record.restore_from) as snapshot:
-            if snapshot.manifest.metadata.get("plan") != plan_signature(new):
-                raise DataError(
-                    f"job {folder.job_name!r}: its graph.json cannot be read ({error}), and its checkpoint is of another "
-                    "pipeline than this one. Start it with the pipeline that it ran, or begin anew with --fresh."
-                ) from error
+        if origin.metadata.get("plan") != plan_signature(new):
+            raise DataError(
+                f"job {folder.job_name!r}: the pipeline that its {origin.label} is of cannot be read ({error}), and is "
+                "another one than this. Start it with the pipeline that it ran, or begin anew with --fresh."
+            ) from error
         _log.warning(
-            "Job %r: its graph.json cannot be read (%s). The pipeline is the one that its checkpoint is of, and takes its "
-            "place.",
+            "Job %r: the pipeline that its %s is of cannot be read (%s). This one is the same, and takes its place.",
             folder.job_name,
+            origin.label,
             error,
         )
         return new
@@ -228,11 +238,6 @@ def _start_over(folder: JobFolder) -> JobRecord:
     folder.remove_state()
     OS_FILES.fault("job.fresh.removed")
     return record
-
-
-def _has_checkpoints(folder: JobFolder) -> bool:
-    """Whether there is anything to go on from."""
-    return _has_store(folder) and bool(StoreReader(folder.checkpoints).checkpoints())
 
 
 def _relabelling(old: Graph, new: Graph, options: LogOptions, job_name: str) -> Relabelling:

@@ -102,7 +102,7 @@ def move(
                     for changes in find(snapshot, state, relabelling):
                         writer.update(changes)
             writer.update(_locals(snapshot, workers, graph, relabelling))
-        return pending.commit(writer.finish(), {**origin.metadata, **metadata, "moved_from": str(which)})
+        return pending.commit(writer.finish(), {**metadata, "moved_from": str(which)})
     except BaseException:
         pending.abort()
         raise

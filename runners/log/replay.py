@@ -29,6 +29,7 @@ from hornbeam.runners.engine.spill import TemporarySpace
 from hornbeam.runners.engine.stream_build import StreamBuilder, StreamSurroundings
 from hornbeam.runners.engine.stream_stage import StreamStage
 from hornbeam.runners.log.job_folder import JobFolder
+from hornbeam.runners.log.origin import graph_name
 from hornbeam.runners.log.plans import plan_for
 from hornbeam.runners.log.restoring import restore_task
 from hornbeam.runners.log.sinks import sinks_of
@@ -153,9 +154,9 @@ def replay(
     `key` (as `str` or `repr` shows it), a step of pairs gets those of that key only. RunnerError for a checkpoint or a
     step that is not there.
     """
-    graph, sinks = _without_sinks(folder.graph())
     with StoreReader(folder.checkpoints).snapshot(which) as snapshot:
         manifest = snapshot.manifest
+    graph, sinks = _without_sinks(folder.graph(graph_name(manifest)))
     workers = int(manifest.metadata["workers"])
     plan = plan_for(graph, workers)
     watch = _watch(plan, step, sinks, key, tell)

@@ -12,9 +12,13 @@ from hornbeam.graph.model import Graph
 from hornbeam.runners.engine.head import DELETED, ChangedColumns
 from hornbeam.runners.engine.record_contents import ENDS, TIMERS, without
 from hornbeam.runners.engine.streaming_views import SideInputGate
-from hornbeam.runners.log import moving
+from hornbeam.runners.log import log_runner, moving
+from hornbeam.runners.log.job_folder import JobFolder
+from hornbeam.runners.log.job_record import JobRecord
 from hornbeam.runners.log.keyed_entries import KeyedChanges
 from hornbeam.runners.log.moving import Relabelling, move
+from hornbeam.runners.log.origin import graph_name
+from hornbeam.runners.log.plans import plan_signature
 from hornbeam.runners.log.state_names import STORE_GROUPS, VIEW, local_key
 from hornbeam.storage.checkpoint import CheckpointStore
 from hornbeam.storage.checkpoint.key import decode_key
@@ -98,6 +102,30 @@ def test_a_side_window_that_one_worker_still_needs_is_kept(tmp_path: Path) -> No
     moved = _moved(tmp_path, entries, _enriching(), 3)
     expected = {local_key("Enrich", worker, part, name) for worker in range(3) for name in names}
     assert set(moved) == {decode_key(key).key for key in expected}
+
+
+def test_what_moves_is_of_the_new_pipeline_and_has_nothing_to_commit(tmp_path: Path) -> None:
+    """Killed before the next checkpoint, the next start knew no sink of that name any more, or did the update twice: a label
+    under which one step's state was lost had another step's by then."""
+    folder = JobFolder(tmp_path, "j")
+    folder.create()
+    old, new = _enriching(), beam.Pipeline().to_graph()
+    with CheckpointStore(folder.checkpoints, key_groups=STORE_GROUPS) as store:
+        metadata = {"graph": folder.keep_graph(old), "plan": plan_signature(old), "attempt": 1}
+        pending = store.begin()
+        pending.commit(pending.writer("w0").finish(), metadata)
+        store.savepoint("before")
+        pending = store.begin()
+        pending.commit(
+            pending.writer("w0").finish(), {**metadata, "graph": folder.keep_graph(new), "attempt": 2}
+        )
+        folder.write_graph(old)  # killed before it was replaced
+        for wanted, expected in ((None, new), ("before", old)):
+            record = JobRecord(job_name="j", restore_from=wanted, restore_asked=2)
+            origin = log_runner._origin(folder, record)
+            assert origin is not None and log_runner._old_graph(folder, new, origin) == expected
+        folder.forget_graphs({graph_name(kept) for kept in store.checkpoints()[-1:]})
+        assert len(list(Path(folder.path, "graphs").iterdir())) == 1 and folder.graph(folder.keep_graph(new))
 
 
 def test_rows_that_wait_before_a_step_with_keys_belong_to_one_worker_after_a_restart() -> None:
