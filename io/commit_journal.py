@@ -62,7 +62,7 @@ class CommitJournal:
     @classmethod
     def create(cls, path: str) -> CommitJournal:
         """A new one, on the disk."""
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        OS_FILES.mkdir(os.path.dirname(path))
         journal = cls(path, uuid.uuid4().hex)
         journal._write()
         return journal

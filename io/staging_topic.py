@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from hornbeam.error import DataError
 from hornbeam.io import open_logs
 from hornbeam.io.disk_space import when_there_is_room
 from hornbeam.io.two_phase import TwoPhaseWriter
@@ -79,9 +80,18 @@ class StagingWriter(TwoPhaseWriter):
 
 
 def staged_batches(reader: Consumer, start: int, stop: int) -> Iterator[tuple[RecordBatch, int]]:
-    """Batches of the one partition that the reader is at `start` of, and how many records of each are before `stop`."""
+    """Batches of the one partition that the reader is at `start` of, and how many records of each are before `stop`.
+
+    DataError if they are not all there: they were synced before the checkpoint that names them.
+    """
     while start < stop:
-        for batch in reader.poll_batches(0.0, _READ_BYTES):
+        batches = reader.poll_batches(0.0, _READ_BYTES)
+        if not batches:
+            topics = ", ".join(topic for topic, _ in reader.assignment())
+            raise DataError(
+                f"the staged rows from offset {start} to {stop} of {topics} are not there any more"
+            )
+        for batch in batches:
             count = min(len(batch), stop - start)
             if count > 0:
                 yield batch, count

@@ -19,7 +19,7 @@ def step_identity(options: PipelineOptions, label: str) -> str:
     job = options.view_as(GoogleCloudOptions).job_name
     if not job:
         return uuid.uuid4().hex[:16]
-    folder = options.get_all_options().get("log_dir")
+    folder = _folder(options)
     return hashlib.sha256(f"{folder}\n{job}\n{label}".encode()).hexdigest()[:16]
 
 
@@ -27,7 +27,13 @@ def job_sinks_folder(options: PipelineOptions) -> str | None:
     """Where sinks of a job of LogRunner may keep what only they know: a part of the job's folder, which goes with it. None
     without `--log_dir` and `--job_name`."""
     job = options.view_as(GoogleCloudOptions).job_name
-    log_dir = options.get_all_options().get("log_dir")
-    if not job or not log_dir:
+    folder = _folder(options)
+    if not job or folder is None:
         return None
-    return os.path.join(os.path.abspath(log_dir), "jobs", job, "sinks")
+    return os.path.join(folder, "jobs", job, "sinks")
+
+
+def _folder(options: PipelineOptions) -> str | None:
+    """`--log_dir`, the same however it is written and wherever the program is started."""
+    log_dir = options.get_all_options().get("log_dir")
+    return os.path.abspath(log_dir) if log_dir else None

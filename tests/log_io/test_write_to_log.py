@@ -10,7 +10,7 @@ import pytest
 from log_io.topics import SECOND, take
 
 import hornbeam as beam
-from hornbeam.error import TransformError
+from hornbeam.error import DataError, TransformError
 from hornbeam.io import disk_space, log_write
 from hornbeam.io.log_write import LogSink
 from hornbeam.io.logio import ReadFromLog, WriteToLog
@@ -267,6 +267,30 @@ def test_the_identity_of_a_sink() -> None:
     assert step_identity(options, "A/Write") == step_identity(PipelineOptions(["--job_name=j"]), "A/Write")
     assert step_identity(options, "A/Write") != step_identity(options, "B/Write")
     assert step_identity(PipelineOptions([]), "A") != step_identity(PipelineOptions([]), "A")
+
+
+def test_the_identity_of_a_sink_is_the_same_however_its_folder_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a job that is started from elsewhere does not find what it had staged, and its open transaction stays open."""
+    monkeypatch.chdir(tmp_path)
+    identities = {
+        step_identity(PipelineOptions(["--job_name=j", f"--log_dir={folder}"]), "A")
+        for folder in ("jobs", "./jobs/", str(tmp_path / "jobs"))
+    }
+    assert len(identities) == 1
+
+
+def test_staged_rows_that_are_gone_are_an_error(tmp_path: Path) -> None:
+    """The commit once looked for them for ever."""
+    with Log(tmp_path) as log:
+        job = Job(tmp_path)
+        job.bundle("a", "b")
+        token = job.checkpoint(1)
+        with pytest.raises(DataError, match=r"offset 2 to 5 .*are not there"):
+            job.coordinator.commit(token._replace(stop=5))
+        job.coordinator.commit(token)
+        assert seen(log) == "ab"
 
 
 # A sink of one's own
