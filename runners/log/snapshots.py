@@ -126,9 +126,10 @@ class ForkedWrite:
         #: What is to be let go of when the copy has gone.
         self.dropped: list[Any] = []
         self._read, writing = os.pipe()
+        parent = os.getpid()
         self._pid = os.fork()
         if self._pid == 0:
-            _be_the_copy(writing, write)
+            _be_the_copy(parent, writing, write)
         os.close(writing)
 
     def files(self, paused: Callable[[str], None]) -> tuple[StateFile, ...]:
@@ -137,7 +138,7 @@ class ForkedWrite:
             while True:
                 try:
                     message = pickle.load(told)
-                except EOFError:
+                except (EOFError, pickle.UnpicklingError):  # also in the middle of what it said
                     self._wait()
                     raise CopyDiedError("the copy of a worker that writes its state has died") from None
                 if isinstance(message, str):
@@ -156,11 +157,13 @@ class ForkedWrite:
         self._ended()
 
 
-def _be_the_copy(writing: int, write: Callable[[Callable[[str], None]], tuple[StateFile, ...]]) -> NoReturn:
+def _be_the_copy(
+    parent: int, writing: int, write: Callable[[Callable[[str], None]], tuple[StateFile, ...]]
+) -> NoReturn:
     """The life of the copy. It has one thread, and touches nothing that another thread may have held a lock of."""
     gc.disable()  # it would touch, and so copy, everything
     try:
-        end_with_parent()
+        end_with_parent(parent)
         with os.fdopen(writing, "wb") as told:
 
             def tell(message: Any) -> None:
