@@ -330,13 +330,14 @@ class JobFolder:
         """Takes away what was left over from an earlier run. For who holds the lock."""
         for folder in (self._commands, self._answers):
             for name in os.listdir(folder):
-                os.unlink(os.path.join(folder, name))
+                with contextlib.suppress(FileNotFoundError):  # its sender has given up just now
+                    os.unlink(os.path.join(folder, name))
 
     # Its end
 
     def delete(self) -> None:
         """Removes the job with its checkpoints and savepoints. RunnerError while it runs."""
-        with self.lock(0):
+        with self.lock():
             os.makedirs(
                 self._in("deleted"), exist_ok=True
             )  # what is left of a deletion that breaks off is no job
@@ -356,7 +357,8 @@ class JobFolder:
     def remove_state(self) -> None:
         """Forgets all checkpoints and savepoints, to start over. For who holds the lock."""
         for folder in (self.checkpoints, self._in("graphs"), self.exchange, self._in("deleted")):
-            shutil.rmtree(folder, ignore_errors=True)
+            if os.path.exists(folder):
+                shutil.rmtree(folder)  # what cannot be removed is an error: the job would go on from it
         self.create()
 
 

@@ -157,3 +157,18 @@ def test_no_workers_is_one_for_each_core(tmp_path: Path) -> None:
     job.finish("--num_workers=0")
     assert job.folder.record().num_workers == len(os.sched_getaffinity(0))
     campaign_jobs.check(job.name, job.path, job.size)
+
+
+def test_state_that_cannot_be_removed_is_not_gone_on_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that was told to begin anew did so from what was left."""
+    folder = JobFolder(tmp_path, "j")
+    folder.create()
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError("no")
+
+    monkeypatch.setattr(os, "rmdir", refuse)
+    with pytest.raises(PermissionError):
+        folder.remove_state()

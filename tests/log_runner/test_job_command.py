@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 import hornbeam as beam
@@ -268,3 +269,19 @@ def test_delete_and_resume_of_a_job_that_has_ended(
     assert "give --yes" in capsys.readouterr().err and folder.exists()
     assert main(["job", "delete", str(tmp_path), "j", "--yes"]) == 0
     assert capsys.readouterr().out == "j is deleted\n" and not folder.exists()
+
+
+def test_a_job_is_deleted_whose_code_is_not_here(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = job(tmp_path, "j", "STOPPED")
+    pipeline = beam.Pipeline()
+    pipeline | beam.Create([1]) | beam.Map(str)
+    graph = pipeline.to_graph()
+    away = {
+        id_: attrs.evolve(step, payload=b"cno_such_module\nName\n.") if step.payload else step
+        for id_, step in graph.transforms.items()
+    }
+    folder.write_graph(attrs.evolve(graph, transforms=away))
+    assert main(["job", "delete", str(tmp_path), "j", "--yes"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == "j is deleted\n" and not folder.exists()
+    assert "its graph cannot be read: No module named 'no_such_module'" in printed.err
