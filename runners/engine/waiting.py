@@ -14,8 +14,9 @@ import numpy as np
 
 from hornbeam.runners.engine.bundle import CHUNK, Bundle, from_entries
 
-#: When it comes out, its timestamp, how manieth it is, table key, and then value, timestamp, window and pane.
-_Row = tuple[int, int, int, Any, tuple[Any, int, Any, Any]]
+#: When it comes out, its timestamp, how manieth it is, how manieth here (elements of several workers may come together, and
+#: keys cannot be compared), table key, and then value, timestamp, window and pane.
+_Row = tuple[int, int, int, int, Any, tuple[Any, int, Any, Any]]
 
 
 class WaitingElements:
@@ -26,6 +27,7 @@ class WaitingElements:
         self._expires = expires
         self._rows: list[_Row] = []
         self._count = 0
+        self._pushed = 0
         #: Elements that came (with their rows) or went since the last snapshot, by key and count; None: nobody asks.
         self.changed: dict[tuple[Any, int], tuple[Any, ...] | None] | None = None
 
@@ -54,7 +56,8 @@ class WaitingElements:
         self._push(count, key, entry)
 
     def _push(self, count: int, key: Any, entry: Any) -> None:
-        heapq.heappush(self._rows, (self._time_of(entry), entry[1], count, key, entry))
+        self._pushed += 1
+        heapq.heappush(self._rows, (self._time_of(entry), entry[1], count, self._pushed, key, entry))
 
     def _time_of(self, entry: Any) -> int:
         """When the watermark passes this, the element has waited long enough."""
@@ -74,11 +77,11 @@ class WaitingElements:
         while rows and rows[0][0] < limit and len(taken) < CHUNK:
             taken.append(heapq.heappop(rows))
         if self.changed is not None:
-            self.changed.update(((key, count), None) for _, _, count, key, _ in taken)
-        values, stamps, windows, panes = zip(*[row[4] for row in taken])
-        return from_entries(list(values), list(stamps), list(windows), list(panes)), [row[3] for row in taken]
+            self.changed.update(((key, count), None) for _, _, count, _, key, _ in taken)
+        values, stamps, windows, panes = zip(*[row[5] for row in taken])
+        return from_entries(list(values), list(stamps), list(windows), list(panes)), [row[4] for row in taken]
 
     def first(self, count: int) -> Iterator[tuple[int, Any, Any]]:
         """The first few: their time, table key and window."""
-        for time, _, _, key, entry in heapq.nsmallest(count, self._rows, key=lambda row: row[:3]):
+        for time, _, _, _, key, entry in heapq.nsmallest(count, self._rows, key=lambda row: row[:4]):
             yield time, key, entry[2][0]

@@ -117,6 +117,22 @@ def test_waiting_elements_are_in_the_snapshots() -> None:
     assert restored.end() == stage.end() == [(("b", 2), 5, 0), (("d", 3), 5, 0), (("c", 1), 12, 10)]
 
 
+def test_waiting_elements_of_several_workers_come_together_whatever_their_keys() -> None:
+    store = Store()
+    for key in ("a", 1.0, None):  # table keys of other types cannot be compared
+        worker = Stage(Numbering(), FIXED)
+        worker.head.track_changes()
+        worker.feed(((key, f"{key} first"), 5), ((key, f"{key} second"), 5))
+        store.take(worker.head)
+    restored = Stage(Numbering(), FIXED)
+    store.load_into(restored.head)
+    restored.feed((("a", "a third"), 5))
+    given = [value for value, _ in restored.values(restored.end())]
+    assert sorted(given, key=lambda value: value.split()[0]) == [
+        *("1.0 first", "1.0 second", "None first", "None second", "a first", "a second", "a third")
+    ]
+
+
 def test_it_is_for_stateful_process_methods() -> None:
     class Stateless(DoFn):
         @DoFn.requires_time_sorted_input
