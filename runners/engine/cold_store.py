@@ -29,6 +29,7 @@ import attrs
 import numpy as np
 
 from hornbeam.error import DataError
+from hornbeam.runners.engine.clock import NEVER
 from hornbeam.runners.engine.cold_index import ColdIndex, Refs, addresses_of, hashes_of, refs_of
 from hornbeam.runners.engine.cold_wakes import Wakes
 from hornbeam.runners.engine.failures import add_advice, raised_at_key
@@ -39,6 +40,8 @@ _HEADER = struct.Struct("<II")
 _FACTS = struct.Struct("<IHI")
 _WAKE = struct.Struct("<bq")
 _IS_APART = 1 << 15
+#: Stands for the end of time, which is later by one.
+_EVER = NEVER - 1
 _FIRST_READ = 512
 
 #: A segment is closed when it has come to this size; 2^18 places of 16 bytes.
@@ -65,6 +68,14 @@ class ColdRecord:
     timers: int = 0
     #: The pickle of the content, where there is one.
     pickled: bytes | None = None
+
+
+def first_of_each_kind(times: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """The wake-up times of a record: of each kind the earliest of these (kind, time), the end of time at the latest."""
+    first: dict[int, int] = {}
+    for kind, time in times:
+        first[kind] = min(time, first.get(kind, _EVER))
+    return tuple(first.items())
 
 
 @attrs.define
@@ -250,7 +261,8 @@ class ColdStore:
 
     def next_time(self, kind: int) -> int | None:
         """The earliest wake-up time of a kind."""
-        return self.wakes[kind].next_time()
+        time = self.wakes[kind].next_time()
+        return NEVER if time == _EVER else time
 
     def take_due(self, kind: int, until: int, count: int) -> list[Entry]:
         """Takes out some of the records that are due, the earliest first; at least one if any is."""
@@ -351,9 +363,6 @@ class ColdStore:
         self._index = ColdIndex()
         self.wakes = [Wakes(self._index) for _ in self.wakes]
         self.timers = 0
-
-
-_EVER = (1 << 63) - 1
 
 
 def _number(ref: int) -> int:

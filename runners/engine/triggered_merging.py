@@ -181,23 +181,18 @@ class MergingTriggeredGrouping(TriggeredGrouping):
         states = (window.keys[key] for window in record for key in window.keys)
         return [state.content(self._waits.time_of(state)) for state in states]
 
-    def _wakes_of(self, record: Any) -> dict[int, int]:
-        times: list[tuple[int, int]] = []
+    def _wakes_of(self, record: Any) -> Iterator[tuple[int, int]]:
         for window in record:
             (state,) = window.keys.values()
             look = window.next_look
             kind = ENDS if state.fresh and not window.ended else LOOKS
-            times.append((kind, look))
+            yield kind, look
             hold = self._holds.time_of(window) if window in self._holds else self._holds.time_of(state)
             if hold is not None and (kind != ENDS or hold != look - 1):
-                times.append((HOLDS, hold))
+                yield HOLDS, hold
             wait = self._waits.time_of(state)
             if wait is not None:
-                times.append((WAITS, wait))
-        first: dict[int, int] = {}
-        for kind, time in times:
-            first[kind] = min(time, first.get(kind, time))
-        return first
+                yield WAITS, wait
 
     def _size_of(self, record: Any) -> int:
         return sum(

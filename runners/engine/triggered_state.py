@@ -151,9 +151,9 @@ class TriggeredState(Head):
     def _record_content(self, state: Any) -> Any:
         return state.content(self._waits.time_of(state))
 
-    def _wakes_of(self, state: Any) -> dict[int, int]:
+    def _wakes_of(self, state: Any) -> Iterable[tuple[int, int]]:
         times = ((WAITS, self._waits.time_of(state)), (HOLDS, self._holds.time_of(state)))
-        return {kind: time for kind, time in times if time is not None}
+        return ((kind, time) for kind, time in times if time is not None)
 
     def _size_of(self, state: Any) -> int:
         queued = (state in self._waits) + (state in self._holds)

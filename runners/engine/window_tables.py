@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from hornbeam.runners.engine.cold_store import ColdRecord, ColdStore, Entry
+from hornbeam.runners.engine.cold_store import ColdRecord, ColdStore, Entry, first_of_each_kind
 from hornbeam.runners.engine.sizes import size_of
 from hornbeam.runners.engine.spill import TemporarySpace
 from hornbeam.runners.engine.working_set import EVENTS, HELD, LASTING, PROCESSING, WorkingSet
@@ -93,7 +93,7 @@ class TableContents:
     they are; what to do as they leave, and come back."""
 
     content: Callable[[Any], Any]
-    wakes: Callable[[Any], dict[int, int]]
+    wakes: Callable[[Any], Iterable[tuple[int, int]]]
     size: Callable[[Any], int]
     leave: Callable[[Any], None]
     bring_back: Callable[[KeyTable, list[Entry]], None]
@@ -118,7 +118,7 @@ class WindowWorkingSet(WorkingSet):
         return size
 
     def _cold(self, table: Any, key: Any, content: Any, pickled: bytes | None) -> ColdRecord:
-        return ColdRecord(key, content, tuple(self._contents.wakes(table.held(key)).items()))
+        return ColdRecord(key, content, first_of_each_kind(self._contents.wakes(table.held(key))))
 
     def _leave(self, record: Any) -> None:
         self._contents.leave(record)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from hornbeam.runners.engine.bundle import Bundle
-from hornbeam.runners.engine.cold_store import ColdRecord, ColdStore, Entry
+from hornbeam.runners.engine.cold_store import ColdRecord, ColdStore, Entry, first_of_each_kind
 from hornbeam.runners.engine.failures import Failure, add_failure
 from hornbeam.runners.engine.keyed_records import KeyedRecords, Place, Record, WindowTable
 from hornbeam.runners.engine.record_contents import TIMERS, Content, RecordContents, memory_bytes
@@ -203,10 +203,7 @@ class WorkingSet:
             times.append((EVENTS if family.is_event_time else PROCESSING, due))
             if family.holds_apart(hold, due):
                 times.append((HELD, hold))
-        first: dict[int, int] = {}
-        for kind, time in times:
-            first[kind] = min(time, first.get(kind, time))
-        return ColdRecord(key, content, tuple(first.items()), len(content.get(TIMERS, ())), pickled)
+        return ColdRecord(key, content, first_of_each_kind(times), len(content.get(TIMERS, ())), pickled)
 
     def _note(self, error: Exception, table: WindowTable) -> None:
         key = getattr(error, "hornbeam_key", None)

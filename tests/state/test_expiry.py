@@ -8,6 +8,7 @@ import pytest
 from state.stage import FIXED, GLOBAL, Stage
 
 from hornbeam.coders.coders import FastPrimitivesCoder, StrUtf8Coder
+from hornbeam.runners.engine.spill import TemporarySpace
 from hornbeam.transforms.dofn import DoFn
 from hornbeam.transforms.timeutil import TimeDomain
 from hornbeam.transforms.userstate import (
@@ -329,6 +330,25 @@ def test_a_write_prolongs_the_life_and_a_read_does_not() -> None:
     assert stage.head.next_wakeup() == 1016e6
     stage.advance(0, 4)
     assert stage.head.entries() == 0
+
+
+def test_a_time_to_live_beyond_the_end_of_time_goes_to_disk() -> None:
+    class Work(DoFn):
+        CELL = ReadModifyWriteStateSpec("c", ANY, ttl=1e13)
+
+        def process(self, element: Any, cell: Any = DoFn.StateParam(CELL)) -> Any:
+            yield cell.read()
+            cell.write(element[1])
+
+    space = TemporarySpace()
+    stage = Stage(Work(), FIXED, space=space)
+    stage.advance(0)
+    stage.feed(*[(i, i) for i in range(100)])
+    assert space.spilled_bytes
+    stage.advance(0, 1e6)
+    assert sorted(stage.values(stage.feed(*[(i, 0) for i in range(100)]))) == [*range(100)]
+    stage.end()
+    space.close()
 
 
 def test_expired_state_reads_as_empty_before_it_is_swept() -> None:
