@@ -43,6 +43,7 @@ _IS_APART = 1 << 15
 #: Stands for the end of time, which is later by one.
 _EVER = NEVER - 1
 _FIRST_READ = 512
+_BODY_BYTES_MAX = (1 << 32) - 1
 
 #: A segment is closed when it has come to this size; 2^18 places of 16 bytes.
 SEGMENT_BYTES = 1 << 22
@@ -380,7 +381,12 @@ def _body(hash_: int, record: ColdRecord) -> bytes:
         return b"".join((facts, wakes, pickled(record.key), record.pickled))
     facts = _FACTS.pack(hash_, len(record.wakes), record.timers)
     try:
-        return facts + wakes + pickled((record.key, record.content))
+        body = facts + wakes + pickled((record.key, record.content))
+        if len(body) > _BODY_BYTES_MAX:
+            raise DataError(
+                f"the state of one key takes {len(body):,} bytes; {_BODY_BYTES_MAX:,} are the most that go to disk"
+            )
+        return body
     except Exception as error:
         raised_at_key(error, user_key(record.key))
         raise
@@ -405,8 +411,11 @@ def _body_at(file: IO[bytes], offset: int, path: str) -> bytes:
     if len(data) >= _HEADER.size:
         length, checksum = _HEADER.unpack_from(data)
         body = data[_HEADER.size : _HEADER.size + length]
-        if len(body) < length:
-            body += os.pread(file.fileno(), length - len(body), offset + _HEADER.size + len(body))
+        while len(body) < length:
+            more = os.pread(file.fileno(), length - len(body), offset + _HEADER.size + len(body))
+            if not more:
+                break
+            body += more
         if len(body) == length >= _FACTS.size and zlib.crc32(body) == checksum:
             return body
     raise DataError(f"temporary file {path} is damaged at offset {offset}; run the pipeline again")

@@ -191,6 +191,28 @@ def test_a_torn_or_vanished_file(space: TemporarySpace) -> None:
     assert "state that was moved to disk cannot be read" in "".join(caught.value.__notes__)
 
 
+def test_a_record_is_read_whole_though_a_read_gives_a_part_of_it(
+    space: TemporarySpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system's calls never read more than 2 GB at once."""
+    pread = os.pread
+    monkeypatch.setattr(os, "pread", lambda file, count, at: pread(file, min(count, 700), at))
+    store = ColdStore(space, "state", 1)
+    store.put([ColdRecord("a", "x" * 5000), ColdRecord("b", "y" * 10)])
+    assert sorted(store.take(["a", "b"])) == [("a", "x" * 5000), ("b", "y" * 10)]
+
+
+def test_a_record_that_is_too_large_for_a_file_is_refused_by_its_key(
+    space: TemporarySpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cold_store, "_BODY_BYTES_MAX", 1000)
+    store = ColdStore(space, "state", 1)
+    with pytest.raises(DataError, match=r"the state of one key takes 2,0\d\d bytes") as caught:
+        store.put([ColdRecord("small", 1), ColdRecord("large", "x" * 2000)])
+    assert caught.value.hornbeam_key == "'large'"  # type: ignore[attr-defined]
+    assert len(store) == 0
+
+
 def test_a_full_disk_is_an_os_error_with_advice_and_loses_nothing(
     space: TemporarySpace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
