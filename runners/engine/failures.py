@@ -64,9 +64,9 @@ def note_position(error: BaseException, dofn: Any) -> None:
     stamp = None if failure is None or failure.timestamp is None else failure.timestamp.micros
     position = locate(stamp)
     if position is not None:
-        error.add_note(f"read at {position}")
-        with contextlib.suppress(AttributeError, TypeError):  # an exception may have slots
-            error.hornbeam_position = position  # type: ignore[attr-defined]
+        add_advice(error, f"read at {position}")
+        with contextlib.suppress(Exception):
+            BaseException.__setattr__(error, "hornbeam_position", position)
 
 
 def short_repr(value: Any) -> str:

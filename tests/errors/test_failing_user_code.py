@@ -17,6 +17,7 @@ import hornbeam as beam
 from hornbeam.io import iobase
 from hornbeam.io.range_trackers import OffsetRangeTracker
 from hornbeam.pvalue import AsDict, AsSingleton, TaggedOutput
+from hornbeam.runners.engine.failures import note_position
 from hornbeam.transforms import window
 
 Build = Callable[[beam.Pipeline], Any]
@@ -603,3 +604,14 @@ def test_an_error_inside_the_with_block_keeps_the_pipeline_from_running(tmp_path
         p | beam.Create(["x"]) | beam.io.WriteToText(str(tmp_path / "out"))
         raise KeyError("mine")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_where_a_source_was_is_told_of_every_class_of_exceptions() -> None:
+    class Source(beam.DoFn):
+        def locate_failure(self, micros: int | None) -> str:
+            return "offset 7 of events-0"
+
+    for error in (Frozen(7), Slotted("s"), ValueError("v")):
+        note_position(error, Source())
+        assert note_of(error) == "read at offset 7 of events-0"
+        assert error.hornbeam_position == "offset 7 of events-0"  # type: ignore[union-attr]
