@@ -16,6 +16,7 @@ from hornbeam.runners.engine.folding import Cell, CountFolding, Folding, add_cod
 from hornbeam.runners.engine.keys import are_raw, user_key
 from hornbeam.runners.engine.operator import Operator, Receiver
 from hornbeam.runners.engine.pairs import GroupingSpec, Pairs, keep_stamps, refuse_non_pairs
+from hornbeam.transforms.pardo import SideInputRef
 from hornbeam.transforms.window import TimestampCombiner
 
 #: Keys that a precombine holds before it hands its accumulators on.
@@ -234,8 +235,7 @@ class CombineFolder:
 
     def _arguments(self, window: Any) -> tuple[list[Any], dict[str, Any]]:
         def fill(value: Any) -> Any:
-            reader = self._readers.get(getattr(value, "tag", None) or "") if self._readers else None
-            return value if reader is None else reader.get(window)
+            return self._readers[value.tag].get(window) if isinstance(value, SideInputRef) else value
 
         return [fill(v) for v in self._args], {name: fill(v) for name, v in self._kwargs.items()}
 

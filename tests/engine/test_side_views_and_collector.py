@@ -6,13 +6,16 @@ import gc
 
 import pytest
 
+import hornbeam as beam
 from hornbeam.graph.model import SideInput
 from hornbeam.pvalue import EmptySideInput
 from hornbeam.runners.engine import collector
 from hornbeam.runners.engine.bundle import Bundle, Coded
+from hornbeam.runners.engine.combine_operators import CombineFolder
 from hornbeam.runners.engine.failures import Failure, note_failure, short_repr
 from hornbeam.runners.engine.side_inputs import SideInputReader, SpooledIterable
 from hornbeam.runners.engine.spill import Spool, TemporarySpace
+from hornbeam.transforms.pardo import SideInputRef
 from hornbeam.transforms.window import FixedWindows, GlobalWindows, IntervalWindow
 
 
@@ -159,3 +162,31 @@ def test_an_exception_that_takes_no_attributes_still_goes_through():
             raise AttributeError(name)
 
     note_failure(Closed(), "step", Bundle([1]), 0)
+
+
+def test_of_a_combines_arguments_only_references_stand_for_side_inputs():
+    class Tagged:
+        """Has a tag, as references have, which may be anything."""
+
+        def __init__(self, tag):
+            self.tag = tag
+
+    class Keep(beam.CombineFn):
+        def create_accumulator(self, *args):
+            return args
+
+        def add_inputs(self, accumulator, elements, *args):
+            return accumulator
+
+        def extract_output(self, accumulator, *args):
+            return accumulator
+
+    class Reader:
+        is_global = True
+
+        def get(self, window):
+            return "view"
+
+    tagged = [Tagged("side0"), Tagged(["no", "hash"])]
+    folder = CombineFolder(Keep(), (*tagged, SideInputRef("side0")), {}, {"side0": Reader()})
+    assert folder.fold_for(None)([1]) == (*tagged, "view")
