@@ -134,11 +134,10 @@ class TriggeredGrouping(TriggeredState):
     def _add(self, state: KeyedWindow, places: list[int], values: list[Any], times: list[int] | None) -> None:
         """Adds a key's elements, which stand at `places` of the bundle, and fires as often as its trigger would."""
         machine, folding, now, window = self._machine, self._folding, self._now, state.window
-        left = places
-        while not state.closed:
-            run = machine.until(state.trigger, window.ended, now)
-            fires = run <= len(left)
-            part = left[:run] if run < len(left) else left
+        at, end = 0, len(places)
+        while at < end and not state.closed:
+            after = at + machine.until(state.trigger, window.ended, now)
+            part = places[at:after] if at or after < end else places
             count = len(part)
             try:
                 accumulator = folding.begun() if state.accumulator is None else state.accumulator
@@ -152,13 +151,11 @@ class TriggeredGrouping(TriggeredState):
             if not state.fresh:
                 window.unfired += 1
             state.fresh += count
-            if fires:
+            if after <= end:
                 self._fire(state, part[-1])
-            left = left[run:] if run < len(left) else []
-            if not left:
-                break
-        if left:
-            self._drop(DROPPED_CLOSED, left)
+            at += count
+        if at < end:
+            self._drop(DROPPED_CLOSED, places[at:])
         if self._follows_keys:
             self._touched[state] = None
 
