@@ -26,6 +26,7 @@ from hornbeam.runners.log.exchange import create_exchange
 from hornbeam.runners.log.explaining import Explaining
 from hornbeam.runners.log.failures import signature_of
 from hornbeam.runners.log.job_status import CheckpointStatus
+from hornbeam.runners.log.last_checkpoint import without_keys
 from hornbeam.runners.log.messages import (
     Begin,
     Done,
@@ -274,7 +275,7 @@ class Attempt:
             worker.send(Drain())
 
     def _done(self, worker: WorkerProcess, message: Done) -> None:
-        worker.is_done = message.is_done
+        worker.is_done, worker.is_empty = message.is_done, message.is_empty
 
     def _paused(self, worker: WorkerProcess, message: Paused) -> None:
         worker.paused = message.text
@@ -341,7 +342,8 @@ class Attempt:
             is_quiesced, freeze, then = self._wanted.pop(0)
             self._begin_checkpoint(is_quiesced, freeze, then)
         elif not self._standstill.is_awaited and all(worker.is_done for worker in self.workers):
-            self._begin_checkpoint(True, True, [lambda _: self._finish()])
+            is_empty = all(worker.is_empty for worker in self.workers)
+            self._begin_checkpoint(True, True, [lambda _: self._finish()], is_last=is_empty)
         elif not self._standstill.is_awaited and time.monotonic() >= self._next_checkpoint:
             self._begin_checkpoint(False, False, [])
 
@@ -359,13 +361,13 @@ class Attempt:
         self._wanted.append((is_quiesced, freeze, [then]))
 
     def _begin_checkpoint(
-        self, is_quiesced: bool, freeze: bool, then: list[Callable[[Manifest], None]]
+        self, is_quiesced: bool, freeze: bool, then: list[Callable[[Manifest], None]], is_last: bool = False
     ) -> None:
         OS_FILES.fault("coordinator.checkpoint.begin")
         self._next_checkpoint = time.monotonic() + self._interval
-        pending = self._store.begin(incremental=True)
+        pending = self._store.begin(incremental=not is_last)
         self._current = _Checkpoint(pending, time.perf_counter(), is_quiesced, freeze, then)
-        self._send(TakeSnapshot(pending.ticket, freeze))
+        self._send(TakeSnapshot(pending.ticket, freeze, is_last))
         OS_FILES.fault("coordinator.checkpoint.begun")
 
     def _publish(self, current: _Checkpoint) -> None:
@@ -379,7 +381,8 @@ class Attempt:
         OS_FILES.fault("coordinator.publish")
         while True:
             try:
-                manifest = current.pending.commit(files, metadata)
+                carried = () if current.pending.incremental else without_keys(self._store, current.pending)
+                manifest = current.pending.commit([*carried, *files], metadata)
                 break
             except DiskFullError as error:
                 self.paused = f"the disk is full: {error}"

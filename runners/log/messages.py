@@ -57,6 +57,8 @@ class TakeSnapshot:
     ticket: WriteTicket
     #: Process nothing after it: the attempt is to end with this checkpoint.
     freeze: bool = False
+    #: All is done: nothing is left of what belongs to keys, and nothing is told of what went since the last cut.
+    is_last: bool = False
 
     @property
     def checkpoint(self) -> int:
@@ -119,6 +121,8 @@ class Done:
     """All that was to be done here is done; or, after all, it is not."""
 
     is_done: bool
+    #: Whether nothing is kept here that belongs to keys.
+    is_empty: bool
 
 
 @attrs.frozen

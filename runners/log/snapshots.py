@@ -199,6 +199,13 @@ class Snapshots:
             self._tell(local, local_key(CLOCK, task.worker, b"t"), pickle.dumps(task.clock.now_micros()))
         return local
 
+    def forget_keys(self) -> None:
+        """Tells nothing of what belongs to keys: the checkpoint has nothing of it, nor has the task."""
+        for head in self._task.keyed_heads():
+            if head.entries():
+                raise InternalError(f"{head.label!r} keeps something of keys at the end of the job")
+            head.drop_changes()
+
     def large(self) -> list[StreamStage]:
         """Stages whose heads have so much to tell that a copy of the process had better do it."""
         stages = [s for s in self._task.stages.values() if s.head is not None and s.head.changes_waiting()]

@@ -9,7 +9,7 @@ from hornbeam.graph.model import Transform
 from hornbeam.metrics.execution import MetricsContainer, MetricsRegistry
 from hornbeam.runners.engine.bundle import Bundle
 from hornbeam.runners.engine.clock import NEVER, Clock, ManualClock
-from hornbeam.runners.engine.head import BEGINNING_OF_TIME, END_OF_TIME, SourceHead
+from hornbeam.runners.engine.head import BEGINNING_OF_TIME, END_OF_TIME, Head, SourceHead
 from hornbeam.runners.engine.hot_keys import SampledKeys, has_own_keys
 from hornbeam.runners.engine.operator import Receiver
 from hornbeam.runners.engine.spill import TemporarySpace
@@ -247,6 +247,15 @@ class Task:
             if not stage.head.is_done():
                 return False
         return all(stage.output_watermark >= END_OF_TIME for stage in self.stages.values())
+
+    def is_empty(self) -> bool:
+        """Whether nothing is kept that belongs to keys."""
+        return not any(head.entries() for head in self.keyed_heads())
+
+    def keyed_heads(self) -> list[Head]:
+        """The heads of which what they keep belongs to keys."""
+        heads = (stage.head for name, stage in self.stages.items() if self.is_keyed(name))
+        return [head for head in heads if head is not None]
 
     def drain(self) -> None:
         """Sources give nothing new from now on."""

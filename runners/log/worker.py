@@ -325,7 +325,7 @@ class Worker:
         is_done = self._task.is_done()
         if is_done != self._was_done:
             self._was_done = is_done
-            self.send(Done(is_done))
+            self.send(Done(is_done, is_done and self._task.is_empty()))
         if self._messages:
             return
         seconds = _IDLE_SECONDS
@@ -409,6 +409,8 @@ class Worker:
             positions[sender] = None if has_come else channel.offset
             if not has_come:
                 channel.kept_from = channel.offset
+        if wanted.is_last:
+            self._snapshots.forget_keys()
         large = self._snapshots.large()
         copy = self._copy(large, wanted.ticket) if large else None
         changed, local = self._snapshots.changed(large), self._snapshots.local()

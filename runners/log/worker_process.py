@@ -26,6 +26,8 @@ class WorkerProcess:
         self.told: Told | None = None
         self.is_ready = False
         self.is_done = False
+        #: When it is done: whether it keeps nothing that belongs to keys.
+        self.is_empty = False
         self.paused = ""
         #: The author's code that it has been in for some time.
         self.where = ""

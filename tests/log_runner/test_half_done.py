@@ -14,7 +14,9 @@ from log_runner.running import DEADLINE_MS, hold, let_go
 import hornbeam as beam
 from hornbeam.options.pipeline_options import PipelineOptions
 from hornbeam.runners.log.job_folder import JobFolder
+from hornbeam.runners.log.state_names import LOCAL_GROUP
 from hornbeam.storage import files
+from hornbeam.storage.checkpoint import StoreReader
 from hornbeam.storage.errors import StorageError
 from hornbeam.testing.test_stream import TestStream
 
@@ -94,6 +96,26 @@ def test_staged_files_are_cleared_away_before_a_job_is_said_to_have_ended(tmp_pa
     finally:
         files.arm(None)
     assert not left.exists()
+
+
+def test_the_last_checkpoint_holds_nothing_of_keys_and_can_be_begun_from(tmp_path: Path) -> None:
+    """What went of keys is not told one by one at the end: the checkpoint is a full one, without them."""
+    result = start(tmp_path, "--num_workers=2")
+    JobFolder(tmp_path, "j").ask("checkpoint")
+    files.arm("coordinator.ending:1:eio")
+    try:
+        with pytest.raises(StorageError, match="fault point"):
+            result.wait_until_finish(60_000)
+    finally:
+        files.arm(None)
+    groups = []
+    for manifest in StoreReader(JobFolder(tmp_path, "j").checkpoints).checkpoints():
+        with StoreReader(JobFolder(tmp_path, "j").checkpoints).snapshot(manifest.checkpoint) as snapshot:
+            groups.append({key.key_group for key, _ in snapshot.scan()})
+    assert groups[-1] == {LOCAL_GROUP}
+    assert manifest.base is None
+    assert len(groups[0]) > 1
+    finish(tmp_path, "--num_workers=2")
 
 
 def test_a_job_that_was_drained_half_way_is_drained_on(tmp_path: Path) -> None:
