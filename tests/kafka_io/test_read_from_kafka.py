@@ -43,10 +43,10 @@ def topic(servers: str) -> str:
 def produce(servers: str, topic: str, rows: list[tuple[int, Any, Any, int]]) -> None:
     """(partition, key, value, milliseconds)."""
     producer = kafka.Producer({"bootstrap.servers": servers})
-    producer.list_topics(topic, 10)
+    producer.list_topics(topic, 60)
     for partition, key, value, milliseconds in rows:
         producer.produce(topic, value, key, partition=partition, timestamp=milliseconds)
-    assert producer.flush(30) == 0
+    assert producer.flush(120) == 0
 
 
 def reader(
@@ -63,7 +63,7 @@ def take(reading: KafkaReader, count: int) -> list[Any]:
     """So many records, as soon as they come."""
     found: list[Any] = []
     is_there = reading.start() if reading._current is None else reading.advance()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while True:
         if is_there:
             found.append(reading.get_current())
@@ -75,7 +75,7 @@ def take(reading: KafkaReader, count: int) -> list[Any]:
 
 def at_end(reading: KafkaReader) -> None:
     """Waits until the reader knows that it has read all there is."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not all(each.is_at_end for each in reading._partitions.values()):
         assert time.monotonic() < deadline and not reading.advance()
 
@@ -185,7 +185,7 @@ def test_offsets_are_committed_to_the_group_if_that_is_wanted(servers: str, topi
         mark.finalize_checkpoint()
         reading.close()  # what is to be committed is
         asking = kafka.Consumer({"bootstrap.servers": servers, "group.id": topic})
-        (place,) = asking.committed([kafka.TopicPartition(topic, 0)], timeout=10)
+        (place,) = asking.committed([kafka.TopicPartition(topic, 0)], timeout=60)
         asking.close()
         assert place.offset == (3 if commits else kafka.OFFSET_INVALID)
         reading._source.get_checkpoint_mark_coder().decode(
@@ -195,9 +195,9 @@ def test_offsets_are_committed_to_the_group_if_that_is_wanted(servers: str, topi
 
 def test_metadata(servers: str, topic: str) -> None:
     producer = kafka.Producer({"bootstrap.servers": servers})
-    producer.list_topics(topic, 10)
+    producer.list_topics(topic, 60)
     producer.produce(topic, b"v", None, partition=2, timestamp=7, headers=[("h", b"1"), ("h", None)])
-    producer.flush(30)
+    producer.flush(120)
     reading = reader(servers, topic, with_metadata=True)
     (row,) = take(reading, 1)
     assert (row.topic, row.partition, row.offset, row.timestamp, row.key, row.value) == (

@@ -130,8 +130,8 @@ def test_a_topic_that_is_deleted_or_shortened_under_it_fails_the_pipeline(tmp_pa
         ):
             take(log, "out", 1)
             log.delete_topic("t")
-            result.wait_until_finish(30_000)
+            result.wait_until_finish(180_000)
         assert "ReadFromLog/" in "".join(raised.value.__notes__)
         fill(log, "t", [(0, b"a", 1)])
         with pytest.raises(LostRecordsError), Streaming(copying(tmp_path, start=5)) as result:
-            result.wait_until_finish(30_000)
+            result.wait_until_finish(180_000)

@@ -35,7 +35,7 @@ def read_bounded(directory: Path, topic: str, **arguments: Any) -> list[Any]:
         return [record.value.decode() for record in take(log, "seen") if record.value is not None]
 
 
-def take(log: Log, topic: str, count: int | None = None, timeout_s: float = 30.0) -> list[Record]:
+def take(log: Log, topic: str, count: int | None = None, timeout_s: float = 180.0) -> list[Record]:
     """The committed records of a topic: what is there, or `count` of them, waited for."""
     found: list[Record] = []
     with Consumer(log, topic) as consumer:

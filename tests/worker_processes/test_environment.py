@@ -51,9 +51,10 @@ def test_workers_see_the_programs_environment(
 
 
 def draw(folder: Path, _: int) -> str:
-    """Draws; slowly while one worker is alone, so that the other one comes to do it too."""
+    """Draws; slowly while one worker of MultiProcessRunner is alone, so that the other one comes to do it too."""
     (folder / f"drawn-{os.getpid()}").touch()
-    time.sleep(0.001 if len(list(folder.glob("drawn-*"))) > 1 else 0.02)
+    is_alone = len(list(folder.glob("drawn-*"))) < 2
+    time.sleep(0.03 if is_alone and not (folder / "jobs").exists() else 0.001)
     return f"{os.getpid()} {random.random()} {np.random.random()}"
 
 
