@@ -1,7 +1,8 @@
 """A DoFn whose process runs in a process of its own, so that a crash there costs one element and not the pipeline.
 
-Calls and answers travel as pickles with their length before them (8 bytes, big endian) over two pipes. The process
-is a fresh interpreter that imports nothing of the author's main program; functions of it are pickled by value.
+The DoFn, calls and answers travel as pickles with their length before them (8 bytes, big endian) over two pipes; the
+answer to the DoFn is empty, when it is set up. The process is a fresh interpreter that imports nothing of the author's main
+program; functions of it are pickled by value.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ class SubprocessDied(RuntimeError):
 
 
 class DoFnInSubprocess(DoFn):
-    """Another DoFn, in a process that is started again when it dies or takes longer than `timeout` seconds.
+    """Another DoFn, in a process that is started again when it dies or takes longer than `timeout` seconds for an element.
+
+    The time that the process takes to start, and the DoFn to set up, does not count.
 
     ValueError for a DoFn with state, timers, restrictions or a bundle finalizer: these live in this process.
     """
@@ -109,11 +112,15 @@ class _Child:
         )
         os.close(from_parent)
         os.close(to_parent)
+        self._is_ready = False
         self._write(dofn)
 
     def call(self, call: Any, timeout: float | None) -> tuple[bool, Any]:
         """Whether the call failed, and what it gave or the exception."""
         self._write(pickling.dumps(call))
+        if not self._is_ready:
+            self._read(_LENGTH.size, None)
+            self._is_ready = True
         deadline = None if timeout is None else time.monotonic() + timeout
         (length,) = _LENGTH.unpack(self._read(_LENGTH.size, deadline))
         answer: tuple[bool, Any] = cloudpickle.loads(self._read(length, deadline))
@@ -159,8 +166,9 @@ def serve(calls_fd: int, answers_fd: int) -> None:
                 if dofn is None:
                     dofn = cloudpickle.loads(data)
                     dofn.setup()
-                    continue
-                answer = pickling.dumps(_answer(dofn, *cloudpickle.loads(data)))
+                    answer = b""  # it is ready
+                else:
+                    answer = pickling.dumps(_answer(dofn, *cloudpickle.loads(data)))
                 answers.write(_LENGTH.pack(len(answer)) + answer)
                 answers.flush()
         finally:

@@ -134,7 +134,7 @@ def test_an_element_that_takes_too_long():
         time.sleep(x)
         return x
 
-    good, bad = [0, 5, 0] | beam.Map(slow).with_exception_handling(timeout=0.3)
+    good, bad = [0, 5, 0] | beam.Map(slow).with_exception_handling(timeout=1)
     assert good == [0, 0]
     assert [(letter[0], letter[1][0]) for letter in bad] == [(5, TimeoutError)]
 
@@ -165,12 +165,16 @@ def test_a_crash_in_a_subprocess_costs_one_element():
 
 
 def test_a_subprocess_with_a_timeout_and_ordinary_failures():
-    def work(x):
-        if x == 1:
-            time.sleep(30)
-        return 1 / x
+    class Work(beam.DoFn):
+        def setup(self):
+            time.sleep(1.2)  # before its time begins
 
-    _, bad = [0, 1] | beam.Map(work).with_exception_handling(use_subprocess=True, timeout=2)
+        def process(self, x):
+            if x == 1:
+                time.sleep(30)
+            yield 1 / x
+
+    _, bad = [0, 1] | beam.ParDo(Work()).with_exception_handling(use_subprocess=True, timeout=1)
     assert {letter[0]: letter[1][0] for letter in bad} == {0: ZeroDivisionError, 1: TimeoutError}
 
 
