@@ -415,15 +415,17 @@ def test_impulse_on_p_and_on_pbegin():
 
 
 def test_a_thousand_steps_are_built_quickly():
-    start = time.perf_counter()
+    start = time.process_time()
     p = beam.Pipeline()
     value = p | beam.Create([1])
     for step in range(1000):
         value = value | f"Step{step}" >> beam.Map(lambda x, step=step: x + step)
     graph = p.to_graph()
-    elapsed = time.perf_counter() - start
+    elapsed = time.process_time() - start
     assert len(graph.transforms) == 1003
-    assert elapsed < 3  # Well under a second on a quiet machine.
+    assert (
+        elapsed < 15
+    )  # seconds of the processor; well under one as long as it does not grow with the square
 
 
 def test_an_unknown_runner_is_refused_when_the_pipeline_is_made():
