@@ -49,7 +49,8 @@ $(READY): pyproject.toml
 bench-compare: $(READY) links
 	$(BIN)/python -m tests.bench.compare $(foreach p,$(PYTHONS),--python $(p)) $(ARGS)
 
-# Large jobs (50M outputs of one element, 20M pairs under a memory limit), long crash campaigns of the storage.
+# Large jobs (50M outputs of one element, 20M pairs under a memory limit), long crash campaigns of the storage, and the suite with
+# all cases of the model and generated examples that are others each time.
 soak: $(READY) links
 	$(BIN)/python -m tests.bench.scale
 	$(BIN)/python -m tests.bench.state_bench
@@ -63,12 +64,12 @@ soak: $(READY) links
 	cd tests && SEED=7 ../$(BIN)/python -m storage_log.test_log_crash_points 120
 	cd tests && ../$(BIN)/python -W ignore -m multiprocess_runner.chaos 200 7
 	$(BIN)/python -m tests.bench.multiprocess_bench --memory 100000000
-	HORNBEAM_SOAK=1 $(BIN)/python -m pytest -q tests/model
+	HORNBEAM_SOAK=1 $(BIN)/python -m pytest -q
 	$(BIN)/python tests/log_runner/kill_campaign.py --kills 1000 --seconds 1380
 	test -z "$$HORNBEAM_KAFKA" || $(BIN)/python tests/kafka_io/kafka_kill_campaign.py --kills 200
 	$(BIN)/python -m tests.bench.stream_scale
 	$(BIN)/python -m tests.bench.stream_scale --seconds 600
-	SCALE=20 $(BIN)/python -m pytest -q tests/properties/test_streams_against_reference.py
+	HORNBEAM_SOAK=1 SCALE=20 $(BIN)/python -m pytest -q tests/properties/test_streams_against_reference.py
 	cd tests && ../$(BIN)/python -m storage_log.kill_campaign 1000 7
 	$(BIN)/python -m tests.bench.log_bench --only at_size
 
