@@ -74,6 +74,8 @@ class LogRunner(PipelineRunner):
             lock.release()
             return LogResult(None, folder.record().state)
         result = LogResult(coordinator, states.STARTING, metrics)
+        if metrics is not None:
+            metrics.metrics = result.metrics
         result.start()
         if _ends_by_itself(graph):
             result.wait_until_finish()

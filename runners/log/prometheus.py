@@ -1,4 +1,4 @@
-"""A job's status for Prometheus: text on a local port, made anew for each request (`--metrics_port`).
+"""A job's status, and what its steps count, for Prometheus: text on a local port, made for each request (`--metrics_port`).
 
 The text form is Prometheus's exposition format, version 0.0.4.
 """
@@ -12,13 +12,18 @@ from typing import Any
 
 import attrs
 
+from hornbeam.metrics.results import RUNNER_NAMESPACE, MetricResult, MetricResults
+from hornbeam.runners.log import states
 from hornbeam.runners.log.job_status import JobStatus, StepStatus
 from hornbeam.utils.timestamp import MAX_TIMESTAMP_MICROS
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-#: A sample: labels and a value.
-Sample = tuple[Mapping[str, str], float]
+#: A sample: labels, a value, and what comes behind the family's name (a summary has `_sum` and `_count`).
+Sample = tuple[Mapping[str, str], float] | tuple[Mapping[str, str], float, str]
+
+_STATES = (states.STARTING, states.RUNNING, states.RECOVERING, states.PAUSED, states.DRAINING, states.STOPPING,
+           *sorted(states.ENDED))  # fmt: skip
 
 
 @attrs.frozen
@@ -31,11 +36,12 @@ class Family:
     samples: tuple[Sample, ...]
 
 
-def render(status: JobStatus | None) -> str:
-    """The status as Prometheus reads it; before there is one, just that the job is not up."""
+def render(status: JobStatus | None, metrics: MetricResults | None = None) -> str:
+    """The status, and what steps have counted, as Prometheus reads it; without a status, just that the job is not up."""
     if status is None:
         return _text([Family("hornbeam_up", "gauge", "Whether the job has said anything.", (({}, 0.0),))])
-    return _text(_families(status))
+    text = _text(_families(status))
+    return text if metrics is None else text + _text(_users(status.job_name, metrics))
 
 
 def _families(status: JobStatus) -> Iterator[Family]:
@@ -50,18 +56,17 @@ def _families(status: JobStatus) -> Iterator[Family]:
         return Family(f"hornbeam_step_{name}", kind, help_, samples)
 
     yield one("up", "gauge", "Whether the job has said anything.", 1.0)
-    state = {**job, "state": status.state}
-    yield Family("hornbeam_job_state", "gauge", "1 for the state that the job is in.", ((state, 1.0),))
+    in_state = tuple(({**job, "state": state}, float(state == status.state)) for state in _STATES)
+    yield Family("hornbeam_job_state", "gauge", "1 for the state that the job is in.", in_state)
     yield one("workers", "gauge", "Worker processes.", len(status.workers))
     yield one("restarts_total", "counter", "Times that the job went back to a checkpoint.", status.restarts)
-    yield one(
-        "updated_seconds", "gauge", "When these figures were taken, since 1970.", status.updated_micros / 1e6
-    )
+    at = status.updated_micros / 1e6
+    yield one("updated_timestamp_seconds", "gauge", "When these figures were taken, since 1970.", at)
     checkpoint = status.checkpoint
     if checkpoint is not None:
-        yield one("checkpoint_number", "counter", "The newest checkpoint.", checkpoint.number)
+        yield one("checkpoint_number", "gauge", "The newest checkpoint.", checkpoint.number)
         at = checkpoint.completed_micros / 1e6
-        yield one("checkpoint_completed_seconds", "gauge", "When it was published, since 1970.", at)
+        yield one("checkpoint_completed_timestamp_seconds", "gauge", "When it was published, since 1970.", at)
         yield one("checkpoint_duration_seconds", "gauge", "How long it took.", checkpoint.duration_ms / 1e3)
         pause = checkpoint.pause_ms / 1e3
         yield one("checkpoint_pause_seconds", "gauge", "How long a worker stood still for it.", pause)
@@ -70,7 +75,7 @@ def _families(status: JobStatus) -> Iterator[Family]:
     yield by_step("elements_total", "counter", "Elements that came to the step.", lambda s: s.elements)
     yield by_step("elements_per_second", "gauge", "Elements a second, lately.", lambda s: s.elements_per_s)
     yield by_step(
-        "watermark_seconds",
+        "watermark_timestamp_seconds",
         "gauge",
         "How far the step's event time has come, since 1970; +Inf at the end.",
         _watermark,
@@ -101,6 +106,38 @@ def _families(status: JobStatus) -> Iterator[Family]:
     yield by_step("entries", "gauge", "Things that the step keeps.", lambda s: s.entries)
 
 
+def _users(job_name: str, metrics: MetricResults) -> Iterator[Family]:
+    """What user code counts: the metric's own name is a label, as it may have characters that a name here may not."""
+    found = {
+        kind: [result for result in results if result.key.metric.namespace != RUNNER_NAMESPACE]
+        for kind, results in metrics.query().items()
+    }
+
+    def labels(result: MetricResult) -> dict[str, str]:
+        name = result.key.metric
+        own = {"namespace": str(name.namespace), "name": str(name.name)}
+        return {"job_name": job_name, "step": result.key.step, **own}
+
+    def family(name: str, kind: str, help_: str, samples: Iterable[Sample]) -> Family:
+        return Family(f"hornbeam_user_{name}", kind, help_, tuple(samples))
+
+    counters, distributions, gauges = (found[kind] for kind in ("counters", "distributions", "gauges"))
+    counted = [(labels(each), float(each.result)) for each in counters]
+    yield family("counter_total", "counter", "Metrics.counter of the author's.", counted)
+    spread = [(labels(each), each.result) for each in distributions if each.result.count]
+    sums: list[Sample] = [(own, float(result.sum), "_sum") for own, result in spread]
+    sums += [(own, float(result.count), "_count") for own, result in spread]
+    yield family("distribution", "summary", "Metrics.distribution of the author's.", sums)
+    yield family(
+        "distribution_min", "gauge", "Its smallest value.", [(own, float(r.min)) for own, r in spread]
+    )
+    yield family(
+        "distribution_max", "gauge", "Its largest value.", [(own, float(r.max)) for own, r in spread]
+    )
+    known = [(labels(each), float(each.result.value)) for each in gauges if each.result.value is not None]
+    yield family("gauge", "gauge", "Metrics.gauge of the author's.", known)
+
+
 def _watermark(step: StepStatus) -> float | None:
     mark = step.output_watermark
     if mark is None:
@@ -119,9 +156,10 @@ def _text(families: Iterable[Family]) -> str:
 def _lines(family: Family) -> Iterator[str]:
     yield f"# HELP {family.name} {family.help}\n"
     yield f"# TYPE {family.name} {family.kind}\n"
-    for labels, value in family.samples:
+    for labels, value, *suffix in family.samples:
         shown = ",".join(f'{name}="{_escaped(text)}"' for name, text in labels.items())
-        yield f"{family.name}{{{shown}}} {_number(value)}\n" if shown else f"{family.name} {_number(value)}\n"
+        name = "".join([family.name, *suffix])
+        yield f"{name}{{{shown}}} {_number(value)}\n" if shown else f"{name} {_number(value)}\n"
 
 
 def _escaped(text: str) -> str:
@@ -141,13 +179,20 @@ class MetricsServer:
         self, status: Callable[[], JobStatus | None], port: int = 0, host: str = "127.0.0.1"
     ) -> None:
         """`status` is asked at each request, in another thread; port 0 takes a free one. OSError if the port is taken."""
-        handler = type("Handler", (_Handler,), {"status": staticmethod(status)})
+        #: Gives what steps have counted, once there is something that knows; asked as `status` is.
+        self.metrics: Callable[[], MetricResults] | None = None
+        handler = type(
+            "Handler", (_Handler,), {"text": staticmethod(lambda: render(status(), self._counted()))}
+        )
         self._server = ThreadingHTTPServer((host, port), handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.1,), name="hornbeam metrics", daemon=True
         )
         self._thread.start()
+
+    def _counted(self) -> MetricResults | None:
+        return None if self.metrics is None else self.metrics()
 
     @property
     def port(self) -> int:
@@ -170,7 +215,7 @@ class MetricsServer:
 class _Handler(BaseHTTPRequestHandler):
     """One request."""
 
-    status: Callable[[], JobStatus | None]
+    text: Callable[[], str]
 
     def do_GET(self) -> None:
         """The metrics at /metrics; a word on where they are elsewhere."""
@@ -178,7 +223,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(404, "the metrics are at /metrics\n")
             return
         try:
-            text = render(self.status())
+            text = self.text()
         except Exception as error:
             self._answer(500, f"{type(error).__name__}: {error}\n")
         else:

@@ -11,6 +11,8 @@ from log_io.topics import Streaming, take
 from log_runner.replayed import append, totals
 
 from hornbeam.error import OptionError
+from hornbeam.metrics import Metrics
+from hornbeam.metrics.execution import MetricsRegistry, set_current
 from hornbeam.runners.log.job_status import CheckpointStatus, JobStatus, StepStatus
 from hornbeam.runners.log.prometheus import CONTENT_TYPE, MetricsServer, render
 from hornbeam.storage.log import Log
@@ -52,12 +54,24 @@ def test_a_status_as_text() -> None:
     assert [line for line in text.splitlines() if not line.startswith("#")] == textwrap.dedent(
         r"""
         hornbeam_up{job_name="daily"} 1
+        hornbeam_job_state{job_name="daily",state="STARTING"} 0
         hornbeam_job_state{job_name="daily",state="RUNNING"} 1
+        hornbeam_job_state{job_name="daily",state="RECOVERING"} 0
+        hornbeam_job_state{job_name="daily",state="PAUSED"} 0
+        hornbeam_job_state{job_name="daily",state="DRAINING"} 0
+        hornbeam_job_state{job_name="daily",state="STOPPING"} 0
+        hornbeam_job_state{job_name="daily",state="CANCELLED"} 0
+        hornbeam_job_state{job_name="daily",state="DONE"} 0
+        hornbeam_job_state{job_name="daily",state="DRAINED"} 0
+        hornbeam_job_state{job_name="daily",state="FAILED"} 0
+        hornbeam_job_state{job_name="daily",state="INTERRUPTED"} 0
+        hornbeam_job_state{job_name="daily",state="KILLED"} 0
+        hornbeam_job_state{job_name="daily",state="STOPPED"} 0
         hornbeam_workers{job_name="daily"} 2
         hornbeam_restarts_total{job_name="daily"} 3
-        hornbeam_updated_seconds{job_name="daily"} 1700000000.25
+        hornbeam_updated_timestamp_seconds{job_name="daily"} 1700000000.25
         hornbeam_checkpoint_number{job_name="daily"} 12
-        hornbeam_checkpoint_completed_seconds{job_name="daily"} 1700000000
+        hornbeam_checkpoint_completed_timestamp_seconds{job_name="daily"} 1700000000
         hornbeam_checkpoint_duration_seconds{job_name="daily"} 0.0205
         hornbeam_checkpoint_pause_seconds{job_name="daily"} 0.002
         hornbeam_checkpoint_written_bytes{job_name="daily"} 1000
@@ -68,8 +82,8 @@ def test_a_status_as_text() -> None:
         hornbeam_step_elements_per_second{job_name="daily",step="Read"} 2.5
         hornbeam_step_elements_per_second{job_name="daily",step="a \"b\"\\c\nd"} 0
         hornbeam_step_elements_per_second{job_name="daily",step="None yet"} 0
-        hornbeam_step_watermark_seconds{job_name="daily",step="Read"} 1.5
-        hornbeam_step_watermark_seconds{job_name="daily",step="a \"b\"\\c\nd"} +Inf
+        hornbeam_step_watermark_timestamp_seconds{job_name="daily",step="Read"} 1.5
+        hornbeam_step_watermark_timestamp_seconds{job_name="daily",step="a \"b\"\\c\nd"} +Inf
         hornbeam_step_lag_seconds{job_name="daily",step="Read"} 1.5
         hornbeam_step_backlog_elements{job_name="daily",step="a \"b\"\\c\nd"} 5
         hornbeam_step_backlog_bytes{job_name="daily",step="Read"} 7
@@ -84,6 +98,38 @@ def test_a_status_as_text() -> None:
     ).strip().splitlines()  # fmt: skip
     names = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")]
     assert len(names) == len(set(names)) and text.count("# HELP") == len(names)
+
+
+def test_what_user_code_counts_is_there_by_step_namespace_and_name() -> None:
+    registry = MetricsRegistry()
+    for step in ("Parse", "Sum"):
+        previous = set_current(registry.container(step))
+        Metrics.counter("my ns", 'nämé "1"').inc(3)
+        Metrics.counter("hornbeam", "of_the_runner").inc()
+        set_current(previous)
+    previous = set_current(registry.container("Parse"))
+    for size in (2, 5):
+        Metrics.distribution("my", "size").update(size)
+    Metrics.gauge("my", "last").set(7)
+    set_current(previous)
+    registry.commit()
+    text = render(STATUS, registry.results())
+    of_users = [line for line in text.removeprefix(render(STATUS)).splitlines() if "# HELP" not in line]
+    parse = 'job_name="daily",step="Parse",namespace="my"'
+    assert of_users == [
+        "# TYPE hornbeam_user_counter_total counter",
+        r'hornbeam_user_counter_total{job_name="daily",step="Parse",namespace="my ns",name="nämé \"1\""} 3',
+        r'hornbeam_user_counter_total{job_name="daily",step="Sum",namespace="my ns",name="nämé \"1\""} 3',
+        "# TYPE hornbeam_user_distribution summary",
+        f'hornbeam_user_distribution_sum{{{parse},name="size"}} 7',
+        f'hornbeam_user_distribution_count{{{parse},name="size"}} 2',
+        "# TYPE hornbeam_user_distribution_min gauge",
+        f'hornbeam_user_distribution_min{{{parse},name="size"}} 2',
+        "# TYPE hornbeam_user_distribution_max gauge",
+        f'hornbeam_user_distribution_max{{{parse},name="size"}} 5',
+        "# TYPE hornbeam_user_gauge gauge",
+        f'hornbeam_user_gauge{{{parse},name="last"}} 7',
+    ]
 
 
 def test_before_there_is_a_status() -> None:
