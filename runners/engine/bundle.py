@@ -200,15 +200,17 @@ class Bundle:
             windows = Coded.of(windows.to_list())
             exploded = Bundle(exploded.values, exploded.timestamps, windows, exploded.panes)
         assert type(windows) is Coded
-        used = np.unique(windows.codes)
-        for code in used.tolist():
-            if len(used) == 1:
-                part = Bundle(exploded.values, exploded.timestamps, windows.table[code], exploded.panes)
+        codes_of: dict[Any, list[int]] = {}  # the same window may have several codes
+        for code in np.unique(windows.codes).tolist():
+            codes_of.setdefault(windows.table[code][0], []).append(code)
+        for window, codes in codes_of.items():
+            if len(codes_of) == 1:
+                part = Bundle(exploded.values, exploded.timestamps, (window,), exploded.panes)
             else:
-                index = np.flatnonzero(windows.codes == code)
+                index = np.flatnonzero(np.isin(windows.codes, codes))
                 part = exploded.take(list(map(exploded.values.__getitem__, index.tolist())), index)
-                part.windows = windows.table[code]
-            yield windows.table[code][0], part
+                part.windows = (window,)
+            yield window, part
 
 
 def from_entries(

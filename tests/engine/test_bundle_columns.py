@@ -74,12 +74,24 @@ def test_exploded(bundle):
 @given(bundles(windows_min=1))
 @settings(max_examples=60, deadline=None)
 def test_by_window(bundle):
-    expected = sorted(((w, value) for value, _, sets, _ in rows_of(bundle) for w in sets), key=repr)
-    found = []
-    for window, part in bundle.by_window():
-        assert all(sets == (window,) for sets in part.window_list())
-        found.extend((window, value) for value in part.values)
-    assert sorted(found, key=repr) == expected
+    expected = {}
+    for value, _, sets, _ in rows_of(bundle):
+        for window in sets:
+            expected.setdefault(window, []).append(value)
+    found = list(bundle.by_window())
+    assert all(sets == (window,) for window, part in found for sets in part.window_list())
+    assert len(found) == len(expected)
+    assert {window: part.values for window, part in found} == expected
+
+
+def test_elements_of_a_window_with_several_codes_keep_their_order():
+    """As those of sliding windows, which have a code for each slice of time."""
+    windows = Coded(
+        np.array([1, 2, 0]), [(IntervalWindow(0, 4),), (IntervalWindow(6, 10),), (IntervalWindow(0, 4),)]
+    )
+    (first, one), (second, two) = Bundle(["a", "b", "c"], windows=windows).by_window()
+    assert (first, one.values) == (IntervalWindow(0, 4), ["b", "c"])
+    assert (second, two.values) == (IntervalWindow(6, 10), ["a"])
 
 
 @given(bundles(), st.integers(1, 5))
