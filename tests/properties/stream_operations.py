@@ -32,6 +32,8 @@ class Operation:
     is_stateful: bool = False
     needs_windowing: bool = False
     changes_keys: bool = False
+    #: Whether elements of several windows may meet in one, in the order in which those were taken.
+    moves_in_time: bool = False
 
 
 def _numbers(label: str, stream: Any) -> Any:
@@ -105,7 +107,9 @@ OPERATIONS: dict[str, Operation] = {
         ),
         shows=False,
     ),
-    "stamp": Operation(lambda label, s, _, __: s | label >> beam.Map(_restamp), shows=False),
+    "stamp": Operation(
+        lambda label, s, _, __: s | label >> beam.Map(_restamp), shows=False, moves_in_time=True
+    ),
     "reshuffle": Operation(
         lambda label, s, _, __: s | label >> beam.Reshuffle(), shows=False, takes_grouped=False
     ),

@@ -140,7 +140,9 @@ def program(seed: int) -> Program:
         possible = [
             op
             for op, one in OPERATIONS.items()
-            if _is_possible(op, steps, current) and not (mixed and one.is_stateful)
+            if _is_possible(op, steps, current)
+            and not (mixed and one.is_stateful)
+            and (ordered or not one.moves_in_time)
         ]
         groupings = [op for op in possible if OPERATIONS[op].groups and not OPERATIONS[op].is_stateful]
         op = random.choice(random.choice([possible, groupings]))
