@@ -21,6 +21,7 @@ from hornbeam.runners.engine.assignment import WindowAssigner
 from hornbeam.runners.engine.batch_operator import BatchOperator
 from hornbeam.runners.engine.bundle import Bundle
 from hornbeam.runners.engine.calling import bind
+from hornbeam.runners.engine.combine_folding import folding_for, merging_for
 from hornbeam.runners.engine.combine_operators import CombineFolder, CombineValuesOperator, PrecombineOperator
 from hornbeam.runners.engine.dofn_operator import DoFnOperator
 from hornbeam.runners.engine.element_operators import (
@@ -31,9 +32,10 @@ from hornbeam.runners.engine.element_operators import (
     StampOperator,
 )
 from hornbeam.runners.engine.failures import note_failure
-from hornbeam.runners.engine.folding import GatherFolding, JoinFolding, folding_for, merging_for
+from hornbeam.runners.engine.folding import GatherFolding
 from hornbeam.runners.engine.fused import NESTED_MAX, FusedOperator, can_fuse, nests
 from hornbeam.runners.engine.grouping import GroupingOperator, JoinOperator
+from hornbeam.runners.engine.join_folding import JoinFolding
 from hornbeam.runners.engine.keyed_records import KeyedInput
 from hornbeam.runners.engine.merging import MergingGroupingOperator
 from hornbeam.runners.engine.operator import Operator, Receiver, discard, fan_out

@@ -11,8 +11,9 @@ import numpy as np
 
 from hornbeam.metrics.execution import MetricsContainer, set_current
 from hornbeam.runners.engine.bundle import Bundle, Coded, Intervals, WindowSet
+from hornbeam.runners.engine.combine_folding import UNCHANGEABLE, CountFolding
 from hornbeam.runners.engine.failures import naming, note_failure
-from hornbeam.runners.engine.folding import Cell, CountFolding, Folding, add_coded
+from hornbeam.runners.engine.folding import Cell, Folding, add_coded
 from hornbeam.runners.engine.keys import are_raw, user_key
 from hornbeam.runners.engine.operator import Operator, Receiver
 from hornbeam.runners.engine.pairs import GroupingSpec, Pairs, keep_stamps, refuse_non_pairs
@@ -25,8 +26,6 @@ KEYS_MAX = 1 << 16
 PENDING_MAX = 1 << 16
 
 _first, _second = itemgetter(0), itemgetter(1)
-
-_UNCHANGEABLE = frozenset({int, float, complex, bool, str, bytes, type(None)})
 
 
 class PrecombineOperator(Operator):
@@ -175,7 +174,7 @@ class PrecombineOperator(Operator):
 def _cannot_change(accumulator: Any) -> bool:
     if type(accumulator) is tuple:
         return all(map(_cannot_change, accumulator))
-    return type(accumulator) in _UNCHANGEABLE
+    return type(accumulator) in UNCHANGEABLE
 
 
 class CombineValuesOperator(Operator):

@@ -20,7 +20,8 @@ import numpy as np
 from hornbeam.runners.engine.bundle import Bundle, Coded, Intervals, WindowSet
 from hornbeam.runners.engine.emission import END_OF_TIME_MICROS, emit_windows
 from hornbeam.runners.engine.failures import naming, note_failure
-from hornbeam.runners.engine.folding import Cell, JoinFolding, add_coded
+from hornbeam.runners.engine.folding import Cell, add_coded
+from hornbeam.runners.engine.join_folding import JoinFolding
 from hornbeam.runners.engine.operator import Receiver
 from hornbeam.runners.engine.pairs import GroupingSpec, Pairs, keep_stamps, refuse_non_pairs
 from hornbeam.runners.engine.partitioned import GatheredPairs, PartitionedCells

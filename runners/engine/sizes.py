@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 _SAMPLE = 8
@@ -45,3 +45,8 @@ def mean_size(items: Sequence[Any], depth: int = 0) -> int:
         return 1
     sample = items[:: max(1, len(items) // _SAMPLE)]
     return max(1, sum(size_of(item, depth + 1) for item in sample) // len(sample))
+
+
+def some_of(items: Iterable[Any]) -> list[Any]:
+    """The first few of the items, to be measured."""
+    return [item for item, _ in zip(items, range(_SAMPLE))]

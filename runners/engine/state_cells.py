@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any, ClassVar
 
 from hornbeam.runners.engine.cell_keys import Canonical, canonical_by
-from hornbeam.runners.engine.folding import is_sum
+from hornbeam.runners.engine.combine_folding import is_sum
 from hornbeam.runners.engine.keys import user_key
 from hornbeam.runners.engine.present import Present
 from hornbeam.runners.engine.sizes import size_of

@@ -12,18 +12,15 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hornbeam.runners.engine.folding import (
-    Cell,
+from hornbeam.runners.engine.combine_folding import (
     CombineFolding,
     CountFolding,
-    Folding,
-    GatherFolding,
-    JoinFolding,
     SumFolding,
-    add_coded,
     folding_for,
     merging_for,
 )
+from hornbeam.runners.engine.folding import Cell, Folding, GatherFolding, add_coded
+from hornbeam.runners.engine.join_folding import JoinFolding
 from hornbeam.runners.engine.present import Present
 from hornbeam.runners.engine.state_cells import CellFamily, SumCell
 from hornbeam.transforms.combine import CallableWrapperCombineFn

@@ -15,8 +15,9 @@ from hornbeam.error import DataError
 from hornbeam.runners.engine import partitioned
 from hornbeam.runners.engine.bundle import Bundle
 from hornbeam.runners.engine.cold_store import ColdRecord, ColdStore
+from hornbeam.runners.engine.combine_folding import folding_for
 from hornbeam.runners.engine.emission import END_OF_TIME_MICROS
-from hornbeam.runners.engine.folding import GatherFolding, folding_for
+from hornbeam.runners.engine.folding import GatherFolding
 from hornbeam.runners.engine.grouping import GroupingOperator
 from hornbeam.runners.engine.pairs import GroupingSpec
 from hornbeam.runners.engine.spill import DiskValues, SpillFile, Spool, TemporarySpace

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from properties.test_triggered_grouping import FACTS, FOLDINGS, STEPS, in_order, rows
 from transcripts.transcript import Case, Drive, Step, repr_bytes
 
-from hornbeam.runners.engine.folding import JoinFolding
 from hornbeam.runners.engine.grouping import GroupingOperator, JoinOperator
 from hornbeam.runners.engine.head import NEVER
+from hornbeam.runners.engine.join_folding import JoinFolding
 from hornbeam.runners.engine.pairs import GroupingSpec
 from hornbeam.runners.engine.spill import TemporarySpace
 from hornbeam.runners.engine.windowed_grouping import WindowedGrouping

@@ -14,7 +14,8 @@ from hornbeam.metrics.execution import MetricsContainer
 from hornbeam.runners.engine.assignment import WindowAssigner
 from hornbeam.runners.engine.bundle import Bundle, from_entries
 from hornbeam.runners.engine.clock import NEVER
-from hornbeam.runners.engine.folding import CombineFolding, Folding, GatherFolding, SumFolding
+from hornbeam.runners.engine.combine_folding import CombineFolding, SumFolding
+from hornbeam.runners.engine.folding import Folding, GatherFolding
 from hornbeam.runners.engine.grouping import GroupingOperator
 from hornbeam.runners.engine.head import END_OF_TIME
 from hornbeam.runners.engine.merging import MergingGroupingOperator

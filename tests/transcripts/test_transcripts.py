@@ -12,14 +12,8 @@ import attrs
 import pytest
 from transcripts.transcript import Case, Drive, Step, dropped_texts, pane_texts, read_cases
 
-from hornbeam.runners.engine.folding import (
-    CombineFolding,
-    CountFolding,
-    Folding,
-    GatherFolding,
-    MergeFolding,
-    SumFolding,
-)
+from hornbeam.runners.engine.combine_folding import CombineFolding, CountFolding, MergeFolding, SumFolding
+from hornbeam.runners.engine.folding import Folding, GatherFolding
 from hornbeam.runners.engine.spill import TemporarySpace
 from hornbeam.transforms.combinefn import CombineFn
 
