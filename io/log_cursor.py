@@ -11,6 +11,7 @@ import attrs
 import numpy as np
 
 from hornbeam.error import DataError
+from hornbeam.io.log_partition import LogPartition
 from hornbeam.metrics.metric import Metrics
 from hornbeam.storage.log import Consumer, Log, OffsetOutOfRangeError, RecordBatch
 from hornbeam.storage.log.record import make_record
@@ -23,6 +24,15 @@ FETCH_BYTES = 1 << 20
 
 class LostRecordsError(DataError):
     """Records that were still to be read are gone from the log: retention has removed them."""
+
+
+def check_topic(log: Log, part: LogPartition) -> None:
+    """LostRecordsError if the topic is another one than the partition was of, whose offsets mean nothing in it."""
+    if part.uid and part.uid != log.topic(part.topic).description.uid:
+        raise LostRecordsError(
+            f"the topic {part.topic!r} was deleted and made anew since its reading began: what was not read of the old one "
+            "is gone, and how far it was read says nothing about the new one. Start the job over with --fresh."
+        )
 
 
 @attrs.define

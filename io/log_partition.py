@@ -19,12 +19,16 @@ Positions: TypeAlias = "Position | Mapping[int, Position]"
 
 
 class LogPartition(NamedTuple):
-    """A partition to read from offset `start` (0: from the oldest record that is kept) up to `stop` (None: for ever)."""
+    """A partition to read from offset `start` (0: from the oldest record that is kept) up to `stop` (None: for ever).
+
+    `uid` is the topic's, which one of the same name that is made after its deletion does not have; "" for any.
+    """
 
     topic: str
     partition: int
     start: int
     stop: int | None = None
+    uid: str = ""
 
 
 def checked_positions(given: Any, name: str, words: tuple[str, ...]) -> Any:
@@ -49,7 +53,8 @@ def located(log: Log, topic: str, number: int, start: Any, stop: Any, isolation:
     consumer.assign([(topic, number)])
     first = _offset(consumer, topic, number, _of(start, number, "earliest"))
     last = None if stop is None else _offset(consumer, topic, number, _of(stop, number, "latest"))
-    return LogPartition(topic, number, first, last if last is None else max(first, last))
+    uid = log.topic(topic).description.uid
+    return LogPartition(topic, number, first, last if last is None else max(first, last), uid)
 
 
 def _of(positions: Any, number: int, default: Any) -> Any:

@@ -18,7 +18,7 @@ import attrs
 import numpy as np
 
 from hornbeam.io import open_logs
-from hornbeam.io.log_cursor import PartitionCursor, Piece
+from hornbeam.io.log_cursor import PartitionCursor, Piece, check_topic
 from hornbeam.io.log_partition import LogPartition, located
 from hornbeam.io.restriction import WatermarkEstimator, does_nothing
 from hornbeam.io.restriction_trackers import OffsetRange, OffsetRestrictionTracker
@@ -261,6 +261,7 @@ class ReadPartition(_OpensLog, RestrictionProvider, WatermarkEstimatorProvider):
         spec, place = self.spec, (element.topic, element.partition)
         found = self._cursors.get(place)
         if found is None:
+            check_topic(self.log, element)
             found = self._cursors[place] = PartitionCursor(
                 self.log, *place, spec.isolation, spec.decode, spec.with_metadata, spec.skip_lost
             )

@@ -209,6 +209,20 @@ def test_a_topic_that_is_not_there(tmp_path: Path) -> None:
         read_bounded(tmp_path, "t")
 
 
+def test_offsets_of_a_topic_that_was_deleted_mean_nothing_in_the_next_one(tmp_path: Path) -> None:
+    """Seen: a job that was started again went on in the middle of the new one."""
+    with Log(tmp_path) as log:
+        fill(log, "t", [(0, b"old", 1)])
+        part = ReadFromLog(tmp_path, "t")._spec.part(log, 0)
+        log.delete_topic("t")
+        fill(log, "t", [(0, b"new", 1), (0, b"newer", 2)])
+        reader = ReadPartitionForEver(ReadFromLog(tmp_path, "t")._spec)
+        view = RestrictionTrackerView(reader.create_tracker(OffsetRange(1, float("inf"))))
+        with pytest.raises(LostRecordsError, match="'t' was deleted and made anew since its reading began"):
+            list(reader.process(part, view, reader.create_watermark_estimator(None)))
+        reader.teardown()
+
+
 # The DoFn by hand: what it claims, and what is left when a runner splits or it defers.
 
 
@@ -341,16 +355,20 @@ def test_partitions_that_are_added_are_read_from_their_beginning(tmp_path: Path)
             view = RestrictionTrackerView(watch.create_tracker(restriction))
             return list(watch.process(b"", view, estimator)), view.residual
 
+        uid = log.topic("t").description.uid
         assert estimator.current_watermark() is None
         assert look(OffsetRange(0, float("inf"))) == (
-            [LogPartition("t", 0, 1), LogPartition("t", 1, 1)],
+            [LogPartition("t", 0, 1, uid=uid), LogPartition("t", 1, 1, uid=uid)],
             OffsetRange(2, float("inf")),
         )
         assert estimator.current_watermark() == MAX_TIMESTAMP
         fill(log, "t", [(0, b"c", 1)])
         log.alter_topic("t", partitions=3)
         fill(log, "t", [(2, b"d", 1)])
-        assert look(OffsetRange(2, float("inf"))) == ([LogPartition("t", 2, 0)], OffsetRange(3, float("inf")))
+        assert look(OffsetRange(2, float("inf"))) == (
+            [LogPartition("t", 2, 0, uid=uid)],
+            OffsetRange(3, float("inf")),
+        )
         watch.teardown()
 
 
