@@ -80,7 +80,8 @@ class StagedFiles(TwoPhaseSink):
             if (source, target) not in pending and not FileSystems.exists(target):
                 raise BeamIOError(f"{target} cannot be finished: the file written for it, {source}, is gone.")
         FileSystems.rename([source for source, _ in pending], [target for _, target in pending])
-        for folder in {os.path.dirname(target) for _, target in pending}:
+        # Also where nothing is pending: the renames may be those of a commit that did not come to the syncing.
+        for folder in {os.path.dirname(target) for _, target in token}:
             _sync(folder)
 
     def abort(self, token: Any) -> None:
