@@ -344,7 +344,10 @@ class JobFolder:
             for name in ("job.json", "graph.json", "status.json"):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(self._in(name))
-            shutil.rmtree(self.path)
+            # Under another name first: a job of this name that is made meanwhile has a folder of its own.
+            gone = os.path.join(os.path.dirname(self.path), f".{self.job_name}.{uuid.uuid4().hex}")
+            os.rename(self.path, gone)
+            shutil.rmtree(gone)
 
     def lost_its_record(self) -> bool:
         """Whether there are checkpoints without a job.json: it was lost, or moved away because it was damaged."""

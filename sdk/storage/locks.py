@@ -32,6 +32,10 @@ class Lock:
         self._fd = fd
         _held.add(self)
 
+    def is_in_place(self) -> bool:
+        """Whether its file is still the one at the path: if not, whoever locks the path now is not held off."""
+        return self._fd >= 0 and _is_at(self._fd, self.path)
+
     @property
     def held(self) -> bool:
         """Whether this process still holds the lock."""
@@ -112,13 +116,25 @@ def _open_lock_file(path: str) -> int:
 
 def take_lock(path: str, exclusive: bool, timeout_s: float | None) -> Lock:
     """Open (create) `path` and wait for the flock: for ever with None, not at all with 0."""
-    fd = _open_lock_file(path)
+    while True:
+        fd = _open_lock_file(path)
+        try:
+            _wait_for_flock(fd, path, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH, timeout_s)
+            if _is_at(fd, path):
+                return Lock(path, fd)
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)  # its folder was removed meanwhile: others would lock another file
+
+
+def _is_at(fd: int, path: str) -> bool:
+    """Whether the open file is the one that the path leads to."""
     try:
-        _wait_for_flock(fd, path, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH, timeout_s)
-    except BaseException:
-        os.close(fd)
-        raise
-    return Lock(path, fd)
+        there = os.stat(path)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(os.fstat(fd), there)
 
 
 def _wait_for_flock(fd: int, path: str, mode: int, timeout_s: float | None) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +22,7 @@ from hornbeam.storage.files import (
     CorruptionError,
     DiskFullError,
     FileExistsAlreadyError,
+    Lock,
     LockTimeoutError,
     MissingFileError,
     SyncFailedError,
@@ -166,6 +170,34 @@ def test_a_forked_child_does_not_keep_the_parents_lock(tmp_path: Path) -> None:
         os.waitpid(child, 0)
         for fd in (*ready, *wake):
             os.close(fd)
+
+
+def test_a_lock_is_that_of_the_file_that_the_path_leads_to(tmp_path: Path) -> None:
+    """Seen: who had waited while a job was deleted held a file that nobody else would find."""
+    path = str(tmp_path / "lock")
+    first = OS_FILES.lock(path)
+    got: list[Lock] = []
+    waiting = threading.Thread(target=lambda: got.append(OS_FILES.lock(path, timeout=30)))
+    waiting.start()
+    while not _is_open_twice(path):
+        time.sleep(0.001)
+    os.unlink(path)
+    assert not first.is_in_place()
+    first.release()
+    waiting.join()
+    assert got[0].is_in_place()
+    with pytest.raises(LockTimeoutError):
+        OS_FILES.lock(path, timeout=0)
+
+
+def _is_open_twice(path: str) -> bool:
+    """Whether this process has the file open twice."""
+    there = os.stat(path)
+    found = 0
+    for descriptor in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            found += os.path.samestat(os.fstat(int(descriptor)), there)
+    return found == 2
 
 
 def test_shared_locks_go_together(tmp_path: Path) -> None:
