@@ -24,7 +24,9 @@ from hornbeam.runners.engine.explain import Explanation
 from hornbeam.runners.log.committing import Committer
 from hornbeam.runners.log.exchange import create_exchange
 from hornbeam.runners.log.explaining import Explaining
-from hornbeam.runners.log.failures import signature_of
+from hornbeam.runners.log.failures import message_of, signature_of
+from hornbeam.runners.log.hangs import Hangs
+from hornbeam.runners.log.job_folder import Command
 from hornbeam.runners.log.job_status import CheckpointStatus
 from hornbeam.runners.log.last_checkpoint import without_keys
 from hornbeam.runners.log.messages import (
@@ -54,10 +56,6 @@ _TICK_SECONDS = 0.05
 _COMMIT_TICK_SECONDS = 0.005
 _DISK_FULL_SECONDS = 0.5
 _TEAR_DOWN_SECONDS = 5.0
-#: A turn of the coordinator that took longer (a slow sink's commit, a machine that was busy) is not held against workers.
-_STALL_SECONDS = 1.0
-#: A worker that sets its steps up and loads its state has at least so long.
-_START_SECONDS = 600.0
 
 DONE, CRASHED, FAILED, STOPPED, CANCELLED, INTERRUPTED, RESTART = (
     "done",
@@ -87,7 +85,7 @@ class Outcome:
             return self.reason
         failure = getattr(self.error, "hornbeam_failure", None)
         where = "" if failure is None else f", {failure}"
-        return f"{self.reason}: {type(self.error).__qualname__}: {self.error}{where}"
+        return f"{self.reason}: {type(self.error).__qualname__}: {message_of(self.error)}{where}"
 
 
 @attrs.define
@@ -122,9 +120,7 @@ class Attempt:
         self._store = store
         self._committer = committer
         self._interval = interval_seconds
-        self._worker_timeout = worker_timeout_seconds
-        self._bundle_timeout = bundle_timeout_seconds
-        self._start_timeout = max(bundle_timeout_seconds, _START_SECONDS)
+        self._hangs = Hangs(worker_timeout_seconds, bundle_timeout_seconds)
         self._metadata = metadata
         self.number = int(metadata["attempt"])
         self._tick = tick
@@ -138,7 +134,6 @@ class Attempt:
         self.paused = ""
         self.restore_ms = 0.0
         self.restore_cpu_seconds = 0.0
-        self._looked = time.monotonic()
         self._current: _Checkpoint | None = None
         #: A published checkpoint, and what is to be called when its sinks have committed.
         self._published: tuple[Manifest, list[Callable[[Manifest], None]]] | None = None
@@ -160,8 +155,8 @@ class Attempt:
         try:
             self._start_workers()
             OS_FILES.fault("coordinator.workers")
-            self._looked = time.monotonic()
-            self._next_checkpoint = self._looked + self._interval
+            self._hangs.begin()
+            self._next_checkpoint = time.monotonic() + self._interval
             while self.outcome is None:
                 self._turn_or_fail()
             if self.outcome.kind == FAILED:
@@ -193,18 +188,25 @@ class Attempt:
 
     def _turn(self) -> None:
         by_connection = {worker.channel.connection: worker for worker in self._at_work()}
+        by_connection |= {worker.sentinel: worker for worker in self._at_work()}
         seconds = _TICK_SECONDS
         if self._published is not None:
             seconds = _COMMIT_TICK_SECONDS
         elif self._current is None and self.are_ready():
             seconds = min(seconds, max(0.0, self._next_checkpoint - time.monotonic()))
         for connection in wait_for(list(by_connection), seconds):
-            self._receive(by_connection[connection])
+            worker = by_connection[connection]
+            has_ended = connection is worker.sentinel and worker.has_ended()
+            if worker.channel.has_message():
+                self._receive(worker)
+            if has_ended and self.outcome is None:
+                self._died(worker)
             if self.outcome is not None:
                 return
         self._committer.check()
         self._tick(self)
-        self._look_for_the_hung()
+        if self.outcome is None:
+            self._look_for_hangs()
         if self.outcome is None:
             self._move_on()
 
@@ -223,21 +225,20 @@ class Attempt:
                 if not worker.channel.has_message():
                     return
         except (EOFError, OSError):
-            if worker.number not in self._ended and self.outcome is None:
-                self.outcome = Outcome(CRASHED, f"worker {worker.number} (process {worker.pid}) has died")
+            if self.outcome is None:
+                self._died(worker)
 
-    def _look_for_the_hung(self) -> None:
-        now = time.monotonic()
-        stood_still, self._looked = now - self._looked, now
-        for worker in self._at_work() if self.outcome is None else ():
-            if stood_still > _STALL_SECONDS:
-                worker.forgive(stood_still)
-            silent, still = now - worker.last_seen, now - worker.last_turn
-            if silent > self._worker_timeout:
-                self.outcome = Outcome(CRASHED, f"worker {worker.number} has said nothing for {silent:.0f} s")
-            elif still > (self._bundle_timeout if worker.is_ready else self._start_timeout):
-                text = f"worker {worker.number} has been in one bundle for {still:.0f} s"
-                self.outcome = Outcome(CRASHED, f"{text}, at {worker.where}" if worker.where else text)
+    def _died(self, worker: WorkerProcess) -> None:
+        """Ends the attempt, unless the worker was to end."""
+        if worker.number not in self._ended:
+            text = f"worker {worker.number} (process {worker.pid}) has died: it {worker.how_it_ended()}"
+            self.outcome = Outcome(CRASHED, text)
+
+    def _look_for_hangs(self) -> None:
+        current = self._current
+        checkpoint, reported = (0, {}) if current is None else (current.pending.checkpoint, current.reports)
+        if text := self._hangs.look(self._at_work(), checkpoint, reported):
+            self.outcome = Outcome(CRASHED, text)
 
     def _tear_down(self) -> None:
         """One worker has failed: the others get a moment to tear their steps down."""
@@ -486,8 +487,9 @@ class Attempt:
         return [ended.cpu_seconds for ended in self._ended.values()]
 
     def pids(self) -> tuple[int, ...]:
-        """The workers' processes."""
-        return tuple(worker.pid for worker in self.workers)
+        """The workers' processes, once all of them are known; 0, to who kills it, would be all of his own."""
+        pids = tuple(worker.pid for worker in self.workers)
+        return pids if all(pids) else ()
 
 
 def exchange_folder(folder: str, attempt: int) -> str:

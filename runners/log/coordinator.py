@@ -39,7 +39,7 @@ from hornbeam.runners.log.committing import Committer
 from hornbeam.runners.log.damage import damaged_state
 from hornbeam.runners.log.environment import faults_of, is_disk_full, restart_after
 from hornbeam.runners.log.exchange import remove_exchanges
-from hornbeam.runners.log.failures import told
+from hornbeam.runners.log.failures import as_failure, message_of, told
 from hornbeam.runners.log.first_splits import deal_splits
 from hornbeam.runners.log.job_folder import JobFolder
 from hornbeam.runners.log.job_record import JobRecord
@@ -150,13 +150,17 @@ class Coordinator:
             self._end(outcome)
             return self.state
         except BaseException as error:
+            failure = as_failure(error)
             if self.state not in states.ENDED:
-                self._note_failure(error)
-            raise
+                self._note_failure(failure)
+            if failure is error:
+                raise
+            raise failure from error
         finally:
             self._committer.stop(_COMMIT_SECONDS)
             self._committer.release()
-            self._remove_temporary_files()
+            if self._lock.is_in_place():
+                self._remove_temporary_files()
             self._lock.release()
 
     def _with_room(self) -> Outcome:
@@ -417,6 +421,10 @@ class Coordinator:
     # Many times a second
 
     def _tick(self, attempt: Attempt) -> None:
+        if not self._lock.is_in_place():
+            raise RunnerError(
+                f"job {self.folder.job_name!r}: its folder {self.folder.path} was removed, moved or replaced while it ran"
+            )
         now = time.monotonic()
         self._commands.serve(attempt)
         if now >= self._next_commands:
@@ -479,11 +487,13 @@ class Coordinator:
         self._commands.ended(state)
 
     def _note_failure(self, error: BaseException) -> None:
+        self.state = states.FAILED
+        if not self._lock.is_in_place():
+            return  # what is in the folder now, if there is one, is somebody else's
         self.record = attrs.evolve(self.record, state=states.FAILED, failure=told(error))
         self._write_record_somehow()
-        self._say(states.FAILED, f"{type(error).__qualname__}: {error}")
+        self._say(states.FAILED, f"{type(error).__qualname__}: {message_of(error)}")
         self._commands.ended(states.FAILED)
-        self.state = states.FAILED
 
     def _write_record_somehow(self) -> None:
         try:

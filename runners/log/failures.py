@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from hornbeam.error import PipelineError
 from hornbeam.runners.engine.element_identity import without_addresses
+from hornbeam.runners.engine.failures import add_failure
 from hornbeam.utils.timestamp import Timestamp
+
+#: More of a message is in no file.
+_MESSAGE_CHARS_MAX = 10_000
 
 
 def signature_of(error: BaseException) -> str:
@@ -20,12 +25,35 @@ def signature_of(error: BaseException) -> str:
     return f"{type(error).__module__}.{type(error).__qualname__}|{where}"
 
 
+def message_of(error: BaseException) -> str:
+    """What the exception says; never long, and never raises."""
+    try:
+        text = str(error)
+    except Exception:
+        return f"<{type(error).__qualname__} whose str fails>"
+    return text if len(text) <= _MESSAGE_CHARS_MAX else f"{text[:_MESSAGE_CHARS_MAX]}..."
+
+
+def as_failure(error: BaseException) -> BaseException:
+    """What the program gets. The exception of `sys.exit()` in user code would end it without a word, even as a success."""
+    if not isinstance(error, SystemExit):
+        return error
+    failure = PipelineError(
+        f"user code called sys.exit({error.code!r}), which ends no job; raise what is wrong"
+    )
+    failure.__cause__ = error
+    step = getattr(error, "hornbeam_failure", None)
+    if step is not None:
+        add_failure(failure, step)
+    return failure
+
+
 def told(error: BaseException) -> dict[str, Any]:
     """The failure as a job's record holds it."""
     failure = getattr(error, "hornbeam_failure", None)
     return {
         "type": type(error).__qualname__,
-        "message": str(error),
+        "message": message_of(error),
         "step": getattr(failure, "step", None),
         "element": getattr(failure, "element", None),
         "position": getattr(error, "hornbeam_position", None)

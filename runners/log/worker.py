@@ -16,6 +16,7 @@ import pickle
 import sys
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -103,6 +104,7 @@ def run_worker(number: int, channel: MessageChannel, folder: str) -> None:
             with collector.relaxed(), run_scope():
                 worker.run()
         except BaseException as error:
+            worker.leave_if_forked()
             worker.send(Failed(carried(error), signature_of(error)))
 
 
@@ -135,6 +137,24 @@ class Worker:
         self._is_news = False
         self._cuts: dict[int, Cut] = {}
         self._next_status = 0.0
+        self._is_forked = False
+        os.register_at_fork(after_in_child=self._forked)
+
+    def _forked(self) -> None:
+        """In a child: the coordinator sees that the worker has died although the child lives, and the child says nothing."""
+        self._is_forked = True
+        self._channel.close()
+
+    def leave_if_forked(self) -> None:
+        """A child that user code forked and let come back is no worker: its parent does the work."""
+        if self._is_forked:
+            error = sys.exception()
+            if error is None:
+                print("a process that user code forked came back from it, and is ended", file=sys.stderr)
+            else:
+                traceback.print_exception(error)
+            sys.stderr.flush()
+            os._exit(1)
 
     def send(self, message: Any) -> None:
         """To the coordinator; without it there is nothing to live for."""
@@ -159,6 +179,7 @@ class Worker:
             try:
                 self._run(set_up, began)
             finally:
+                self.leave_if_forked()
                 failed = sys.exc_info()[0] is not None
                 tear_down((operator for stage in set_up for operator in stage.operators.values()), failed)
             self.send(Ended(self._registry.snapshot(), _cpu_seconds() - cpu_began))
@@ -291,6 +312,7 @@ class Worker:
         return True
 
     def _advance(self) -> None:
+        self.leave_if_forked()
         OS_FILES.fault("worker.bundle")
         self._task.advance(self._now())
         self._flush()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from multiprocess.connection import Connection
+
 from hornbeam.runners.log.messages import Alive, Begin, Paused, Told
 from hornbeam.runners.processes.fork_server import ForkServer
 
@@ -55,8 +57,21 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int:
-        """The process id; 0 when the process was never there."""
-        return self._process.pid
+        """The process id; 0 when the process was never there, or is not known yet."""
+        return self._process.pid if self._process.has_begun() else 0
+
+    @property
+    def sentinel(self) -> Connection:
+        """Becomes readable when the process has ended, and once when it begins."""
+        return self._process.sentinel
+
+    def has_ended(self) -> bool:
+        """Whether the process has ended. Its connection may tell later: what user code has started may hold it."""
+        return self._process.has_begun() and self._process.ended() is not None
+
+    def how_it_ended(self) -> str:
+        """How the process ended, in words."""
+        return self._process.how_it_ended()
 
     def forgive(self, seconds: float) -> None:
         """So much of the time since it was last heard nobody has listened."""
@@ -65,6 +80,9 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """Ends the process, whatever it does, and waits until it is gone."""
-        self._process.kill()
-        self._process.ended(_GONE_SECONDS)
+        if self._process.has_begun(_GONE_SECONDS):
+            self._process.kill()
+            self._process.ended(_GONE_SECONDS)
+        else:
+            server.close()  # it does not answer: with it goes what it may still fork
         self._process.close()

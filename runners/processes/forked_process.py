@@ -25,10 +25,14 @@ class ForkedProcess:
         self._pid = 0
         self._ended: int | None = None
 
+    def has_begun(self, seconds: float = 0) -> bool:
+        """Whether its process id is known; waits for it so long. The server may be hung."""
+        return bool(self._pid) or self._ended is not None or self._status.poll(seconds)
+
     @property
     def pid(self) -> int:
         """The process id, waited for; 0 when the process was never there."""
-        if not self._pid:
+        if not self._pid and self._ended is None:
             data = self._read(PROCESS_ID.size)
             self._pid = int(PROCESS_ID.unpack(data)[0]) if data else 0
             if not data:
@@ -42,7 +46,7 @@ class ForkedProcess:
 
     def ended(self, seconds: float = 0) -> int | None:
         """The wait status of the process once it has ended; waits for it so long."""
-        if self._ended is None and self.pid and self._ended is None and self._status.poll(seconds):
+        if self._ended is None and self.pid and self._status.poll(seconds):
             data = self._read(STATUS.size)
             # Nothing to read: the server has gone, and with it the worker.
             self._ended = int(STATUS.unpack(data)[0]) if data else signal.SIGKILL.value

@@ -2,7 +2,7 @@
 
 It has loaded what its workers need when it forks the first one. It holds no state of runs but the folders that they write
 to. When the program that started it has gone, however it went, it kills the workers, removes the folders and goes too; a
-worker dies with the server.
+worker dies with the server. What user code has started in a worker ends with the worker, unless it has a session of its own.
 
     program ── socket: a line of JSON, two file descriptors (connection, status pipe) ──► server ── fork ──► worker
     program ◄── status pipe: the process id (8 bytes), and the wait status (4 bytes) once the worker has ended
@@ -106,6 +106,7 @@ class _Server:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             end_with_parent(parent)
+            os.setpgid(0, 0)
             self._requests.close()
             for descriptor in (self._wake, status, *self._status_of.values(), *self._descriptors):
                 os.close(descriptor)
@@ -126,10 +127,12 @@ class _Server:
     def _reap(self) -> None:
         while self._status_of:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                if found is None:
+                    return
+                _end_group(found.si_pid)  # as long as its id is not given to another one
+                pid, status = os.waitpid(found.si_pid, 0)
             except ChildProcessError:
-                return
-            if pid == 0:
                 return
             descriptor = self._status_of.pop(pid, None)
             if descriptor is not None:
@@ -142,6 +145,7 @@ class _Server:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
+            _end_group(pid)
         for pid in self._status_of:
             try:
                 os.waitpid(pid, 0)
@@ -149,6 +153,14 @@ class _Server:
                 continue
         for folder in self._folders:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end_group(pid: int) -> None:
+    """Kills a worker's process group, if it has come to make one."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass  # nobody is left, or they are no longer this user's
 
 
 def _tell(descriptor: int, data: bytes) -> None:

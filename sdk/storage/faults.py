@@ -2,7 +2,7 @@
 
 A plan is text, `name:n:action`, several joined by commas: at the n-th time that point `name` is passed (n
 from 1; `*` counts every point; `n+` is that time and all later ones), do `action`: `kill` (SIGKILL to this
-process), `tear` (at a write: half of the bytes are written, then kill), or an errno name in lower case
+process), `stop` (SIGSTOP), `tear` (at a write: half of the bytes are written, then kill), or an errno name in lower case
 (`enospc`, `eio`, `emfile`): the operation fails with it. The environment variable HORNBEAM_FAULT arms a process
 from outside; HORNBEAM_FAULT_LOG names a file that gets a line, `name pid parent`, for each process that ends so.
 """
@@ -48,8 +48,10 @@ class FaultPlan:
             if len(fields) != 3 or not fields[1].removesuffix("+").isdigit():
                 raise ValueError(f"fault rule {part!r} is not name:n:action, such as files.sync:3:kill")
             name, at, action = fields
-            if action not in ("kill", "tear") and not hasattr(errno, action.upper()):
-                raise ValueError(f"fault rule {part!r}: {action!r} is not kill, tear or an errno such as eio")
+            if action not in ("kill", "stop", "tear") and not hasattr(errno, action.upper()):
+                raise ValueError(
+                    f"fault rule {part!r}: {action!r} is not kill, stop, tear or an errno such as eio"
+                )
             rules.append(FaultRule(name, int(at.removesuffix("+")), action, at.endswith("+")))
         return cls(rules)
 
@@ -62,7 +64,7 @@ class FaultPlan:
                     rule.passed += 1
                     if rule.passed == rule.at or (rule.stays and rule.passed > rule.at):
                         fired = rule.action
-            if fired in ("kill", "tear"):
+            if fired in ("kill", "stop", "tear"):
                 _note(name)
             return fired
 
@@ -75,7 +77,10 @@ def _note(name: str) -> None:
 
 
 def perform(action: str) -> None:
-    """Do what a fired rule says: end this process, or raise the OSError."""
+    """Do what a fired rule says: end this process, stop it until it is told to go on, or raise the OSError."""
+    if action == "stop":
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return
     if action in ("kill", "tear"):
         os.kill(os.getpid(), signal.SIGKILL)
     number = getattr(errno, action.upper())

@@ -24,6 +24,15 @@ def grandchildren(pid: int) -> list[int]:
     return [worker for server in children(pid) for worker in children(server)]
 
 
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process that has not ended."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def newest_checkpoint(folder: JobFolder) -> int:
     """Its number; 0 for none."""
     try:

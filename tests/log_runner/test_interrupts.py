@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import pathlib
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from typing import Any
 
 import pytest
 from log_runner import campaign_jobs
+from log_runner.processes import is_alive
 from log_runner.running import DEADLINE_MS, DEADLINE_SECONDS, Job, await_, hold, let_go
 
 from hornbeam.error import RunnerError
@@ -50,14 +50,6 @@ def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) ->
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < until
         time.sleep(0.01)
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        state = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
 
 
 RUNS = 'campaign_jobs.main(["stateful", "{folder}", "{size}", "0.005", "--num_workers=2", "--checkpoint_interval_ms=40"])'

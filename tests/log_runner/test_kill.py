@@ -29,13 +29,6 @@ def test_workers_end_with_their_coordinator(tmp_path: Path) -> None:
         time.sleep(0.01)
     os.kill(job.pid, signal.SIGKILL)
     job.wait()
-    while any(_is_alive(pid) for pid in workers):
+    while any(processes.is_alive(pid) for pid in workers):
         assert time.monotonic() < deadline
         time.sleep(0.01)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
