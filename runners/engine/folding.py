@@ -76,6 +76,15 @@ class Folding:
         """The cell in the form in which it goes to disk; `absorb` takes it back."""
         return cell
 
+    def counted(self, packed: Any) -> int:
+        """How many values a packed cell holds for a key."""
+        return len(packed)
+
+    def cut(self, packed: Any, count: int) -> Iterator[Any]:
+        """What a packed cell holds for a key in parts of at least one value and about `count`; absorbed in order they are
+        the whole."""
+        return (packed[at : at + count] for at in range(0, len(packed), count))
+
     def compact(self, cell: Cell) -> None:
         """Folds what pends into accumulators, where the strategy has any."""
 

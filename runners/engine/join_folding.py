@@ -86,6 +86,13 @@ class JoinFolding(Folding):
         whole.stamps = cell.stamps
         return whole
 
+    def counted(self, packed: Any) -> int:
+        return sum(map(len, packed))
+
+    def cut(self, packed: Any, count: int) -> Iterator[Any]:
+        longest = max(map(len, packed))
+        return ([part[at : at + count] for part in packed] for at in range(0, longest, count))
+
     def absorb(self, cell: Cell, other: Cell) -> None:
         assert isinstance(cell, JoinCell)
         for key, gathered in (self.packed(other) if isinstance(other, JoinCell) else other).pending.items():

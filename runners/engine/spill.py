@@ -27,7 +27,7 @@ from hornbeam.runners.engine.sizes import mean_size
 from hornbeam.utils import pickling
 
 _HEADER = struct.Struct("<II")
-_BLOCK_BYTES_MAX = 1 << 31
+_BLOCK_BYTES_MAX = (1 << 32) - 1
 
 T = TypeVar("T")
 
@@ -133,7 +133,7 @@ class SpillFile:
             file.seek(size)  # a write before may have stopped halfway
             for value in values:
                 payload = pickled(value)
-                if len(payload) >= _BLOCK_BYTES_MAX:
+                if len(payload) > _BLOCK_BYTES_MAX:
                     raise DataError(f"a block of {len(payload):,} bytes is too large to spill")
                 file.write(_HEADER.pack(len(payload), zlib.crc32(payload)))
                 file.write(payload)

@@ -12,17 +12,21 @@ import pytest
 
 from hornbeam.coders import FastPrimitivesCoder
 from hornbeam.error import DataError
-from hornbeam.runners.engine import partitioned
+from hornbeam.runners.engine import partitioned, spill
+from hornbeam.runners.engine.assignment import WindowAssigner
 from hornbeam.runners.engine.bundle import Bundle
 from hornbeam.runners.engine.cold_store import ColdRecord, ColdStore
 from hornbeam.runners.engine.combine_folding import folding_for
 from hornbeam.runners.engine.emission import END_OF_TIME_MICROS
 from hornbeam.runners.engine.folding import GatherFolding
-from hornbeam.runners.engine.grouping import GroupingOperator
+from hornbeam.runners.engine.grouping import GroupingOperator, JoinOperator
+from hornbeam.runners.engine.join_folding import JoinFolding
+from hornbeam.runners.engine.merging import MergingGroupingOperator
 from hornbeam.runners.engine.pairs import GroupingSpec
+from hornbeam.runners.engine.sessions import SessionGroupingOperator
 from hornbeam.runners.engine.spill import DiskValues, SpillFile, Spool, TemporarySpace
 from hornbeam.transforms.combinefn import CallableWrapperCombineFn
-from hornbeam.transforms.window import GlobalWindows, TimestampCombiner
+from hornbeam.transforms.window import GlobalWindows, Sessions, TimestampCombiner
 
 
 @pytest.fixture
@@ -138,10 +142,15 @@ def test_files_stay_while_a_copy_of_the_process_may_read_them(space):
 # Groupings larger than memory
 
 
-def grouping(space, folding, limit):
+def spec_of(folding, window_fn=None):
     encode = FastPrimitivesCoder().as_deterministic_coder("group").encode
-    spec = GroupingSpec("group", GlobalWindows(), TimestampCombiner.OUTPUT_AT_EOW, encode, folding)
-    return GroupingOperator(spec, space, limit)
+    return GroupingSpec(
+        "group", window_fn or GlobalWindows(), TimestampCombiner.OUTPUT_AT_EOW, encode, folding
+    )
+
+
+def grouping(space, folding, limit):
+    return GroupingOperator(spec_of(folding), space, limit)
 
 
 def fired(operator):
@@ -180,3 +189,39 @@ def test_a_hot_key_larger_than_memory_can_be_iterated_again(space, monkeypatch):
             assert sum(values) == sum(values)
             seen[key] = len(values), sum(values)
     assert seen == {"hot": (20_000, sum(range(20_000))), "cold": (20, sum(range(0, 20_000, 1000)))}
+
+
+def spilling(kind, space):
+    """A grouping of a kind."""
+    if kind == "gathered":
+        return grouping(space, GatherFolding(), 1 << 20)
+    if kind == "joined":
+        return JoinOperator(spec_of(JoinFolding(2, None)), space, 1 << 20)
+    operator = SessionGroupingOperator if kind == "in sessions" else MergingGroupingOperator
+    return operator(spec_of(GatherFolding(), Sessions(10)), space, 1 << 20)
+
+
+@pytest.mark.parametrize("kind", ["gathered", "joined", "in sessions", "in windows that merge"])
+def test_values_of_one_key_go_to_disk_in_blocks_that_fit(space, monkeypatch, kind):
+    """However much memory there is: a block is pickled as a whole, and has a limit of its own."""
+    monkeypatch.setattr(spill, "_BLOCK_BYTES_MAX", 1 << 18)
+    monkeypatch.setattr(partitioned, "_BLOCK_BYTES", 1 << 16)
+    operator = spilling(kind, space)
+    assign = WindowAssigner(operator.spec.window_fn)
+    for start in range(0, 4000, 1000):
+        values = [*(("hot", f"{i:0700}") for i in range(start, start + 1000)), ("cold", str(start))]
+        operator.input(0)(Bundle(values, 0, assign(Bundle(values, 0))))
+    assert space.spilled_bytes > 1 << 20
+    found = {key: list(given[0] if kind == "joined" else given) for key, given in fired(operator)}
+    assert sorted(found["hot"]) == [f"{i:0700}" for i in range(4000)]
+    assert sorted(found["cold"]) == ["0", "1000", "2000", "3000"]
+
+
+def test_values_on_disk_come_to_memory_some_at_a_time(space, monkeypatch):
+    monkeypatch.setattr(partitioned, "_EXPANSION", 1 << 20)  # as if each block were huge
+    monkeypatch.setattr(partitioned, "_VALUES_BYTES", 1 << 16)
+    operator = grouping(space, GatherFolding(), 1)
+    operator.process(Bundle([("hot", f"{i:010000}") for i in range(100)]))
+    ((_, values),) = fired(operator)
+    assert len(list(values)) == len(values) == 100
+    assert max(length for _, length in values._file.blocks) < 2 << 16
