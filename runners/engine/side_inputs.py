@@ -73,7 +73,14 @@ class SideInputReader:
 
     def _default_mapping(self, main_window: Any) -> Any:
         context = WindowFn.AssignContext(main_window.max_timestamp())
-        return list(self._window_fn.assign(context))[-1]
+        windows = list(self._window_fn.assign(context))
+        if not windows:
+            raise ValueError(
+                f"no window of the side input at {self._label!r} goes with the main window {main_window}: "
+                f"{self._window_fn!r} has none at {context.timestamp}. Apply beam.WindowInto to the side input first, with "
+                "windows that leave no gaps."
+            )
+        return windows[-1]
 
     def _elements(self, window: Any) -> Iterable[Any]:
         assert self._spool is not None

@@ -16,7 +16,7 @@ from hornbeam.runners.engine.failures import Failure, note_failure, short_repr
 from hornbeam.runners.engine.side_inputs import SideInputReader, SpooledIterable
 from hornbeam.runners.engine.spill import Spool, TemporarySpace
 from hornbeam.transforms.pardo import SideInputRef
-from hornbeam.transforms.window import FixedWindows, GlobalWindows, IntervalWindow
+from hornbeam.transforms.window import FixedWindows, GlobalWindows, IntervalWindow, SlidingWindows
 
 
 @pytest.fixture
@@ -162,6 +162,15 @@ def test_an_exception_that_takes_no_attributes_still_goes_through():
             raise AttributeError(name)
 
     note_failure(Closed(), "step", Bundle([1]), 0)
+
+
+def test_a_main_window_that_ends_in_a_gap_between_side_windows_is_an_error_that_says_so(spool):
+    view = reader(spool, "AsList", SlidingWindows(2, 5))
+    assert view.get(IntervalWindow(0, 7)) == []
+    with pytest.raises(
+        ValueError, match=r"at 'step' goes with the main window \[0.0, 10.0\): SlidingWindows"
+    ):
+        view.get(IntervalWindow(0, 10))
 
 
 def test_of_a_combines_arguments_only_references_stand_for_side_inputs():
