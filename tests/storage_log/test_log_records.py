@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from hornbeam.storage.errors import CorruptionError
 from hornbeam.storage.log.compression import CODECS
+from hornbeam.storage.log.errors import RecordTooLargeError
 from hornbeam.storage.log.record import decode_headers, encode_headers
 from hornbeam.storage.log.record_batch import HEADER_BYTES, RecordBatch, encode, read_header
 
@@ -101,3 +102,17 @@ def test_compression_is_left_out_where_it_does_not_pay() -> None:
     noise = random.Random(1).randbytes(400)
     assert encode([noise], codec=CODECS["zstd"]).codec == 0
     assert encode([b"a" * 400], codec=CODECS["zstd"]).codec == CODECS["zstd"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "said"),
+    [
+        ([("n", b"")] * 65_536, "a record has 65,536 headers; 65,535 are the most"),
+        ([("n" * 65_536, b"")], "the name of a record's header has 65,536 bytes; 65,535 are the most: 'nnn"),
+    ],
+)
+def test_headers_that_the_format_cannot_hold_are_refused(headers: list[tuple[str, bytes]], said: str) -> None:
+    with pytest.raises(RecordTooLargeError, match=said):
+        encode_headers(headers)
+    most = [("n" * 65_535, b"v"), *[("é", b"")] * 65_534]
+    assert decode_headers(encode_headers(most)) == tuple(most)

@@ -7,10 +7,13 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import NamedTuple, TypeAlias
 
+from hornbeam.storage.log.errors import RecordTooLargeError
+
 Headers: TypeAlias = Sequence[tuple[str, bytes]]
 
 _COUNT = struct.Struct("<H")
 _LENGTHS = struct.Struct("<HI")
+_HEADERS_MAX = _NAME_BYTES_MAX = (1 << 16) - 1
 
 
 class Record(NamedTuple):
@@ -39,12 +42,21 @@ def bytes_or_none(value: object, what: str) -> bytes | None:
 
 
 def encode_headers(headers: Headers | None) -> bytes:
-    """The byte form of one record's headers: count, then name length, value length, name, value each."""
+    """The byte form of one record's headers: count, then name length, value length, name, value each.
+
+    RecordTooLargeError for more than 65,535 of them, or a name longer than that.
+    """
     if not headers:
         return b""
+    if len(headers) > _HEADERS_MAX:
+        raise RecordTooLargeError(f"a record has {len(headers):,} headers; {_HEADERS_MAX:,} are the most")
     parts = [_COUNT.pack(len(headers))]
     for name, value in headers:
         raw = name.encode()
+        if len(raw) > _NAME_BYTES_MAX:
+            raise RecordTooLargeError(
+                f"the name of a record's header has {len(raw):,} bytes; {_NAME_BYTES_MAX:,} are the most: {name!r:.40}"
+            )
         parts += [_LENGTHS.pack(len(raw), len(value)), raw, value]
     return b"".join(parts)
 
