@@ -26,7 +26,6 @@ from hornbeam.runners.log.exchange import create_exchange
 from hornbeam.runners.log.explaining import Explaining
 from hornbeam.runners.log.failures import message_of, signature_of
 from hornbeam.runners.log.hangs import Hangs
-from hornbeam.runners.log.job_folder import Command
 from hornbeam.runners.log.job_status import CheckpointStatus
 from hornbeam.runners.log.last_checkpoint import without_keys
 from hornbeam.runners.log.messages import (
