@@ -76,7 +76,7 @@ def never_gives_all_at_the_end(p):
 
 @case([At(("a", 3), None, (0, 10), PaneInfo(True, True, ON_TIME, 0, 0))])
 def processing_time_stands_still_on_bounded_data(p):
-    trigger = AfterWatermark(early=AfterProcessingTime(1))
+    trigger = AfterWatermark(early=AfterProcessingTime(3600))
     windows = beam.WindowInto(FixedWindows(10), trigger=trigger, accumulation_mode=DISCARDING)
     return ones(p, "a1", "a2", "a3") | windows | beam.CombinePerKey(sum)
 
