@@ -10,7 +10,7 @@ A record is in memory or in the store, never in both. Segments are files that on
              one of the key and one of the content, as the bit _IS_APART of the count says
     padding  to the next 16 bytes, so that a segment's number and a place in it make an address of 32 bits
 
-In memory are 8 bytes a record (`cold_index`) and 16 a wake-up time (`cold_wakes`), twice that while runs are merged. The
+In memory are 9 bytes a record (`cold_index`) and 16 a wake-up time (`cold_wakes`), more while runs are merged. The
 files belong to one run in one process, as all of TemporarySpace.
 """
 
@@ -48,7 +48,7 @@ _BODY_BYTES_MAX = (1 << 32) - 1
 #: A segment is closed when it has come to this size; 2^18 places of 16 bytes.
 SEGMENT_BYTES = 1 << 22
 _UNIT_BITS, _PLACE_BITS = 4, 18
-#: Numbers that segments can have; one less than 14 bits hold, as the last address stands for what is gone.
+#: Numbers that segments can have; 14 bits hold one more.
 _SEGMENTS_MAX = (1 << 14) - 1
 
 #: What follows a body of a length, by the lower bits of that.

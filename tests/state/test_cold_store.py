@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -344,3 +345,18 @@ def test_a_copy_of_the_process_reads_what_the_process_has_removed_since(
     assert not files & set(tmp_path.rglob("*")), "files that nobody wants any more were left"
     os.close(go)
     os.close(let_go)
+
+
+def test_an_index_stays_small_while_records_come_and_go() -> None:
+    index, rng, count = cold_index.ColdIndex(), np.random.default_rng(1), 60_000
+    hashes = np.arange(count, dtype=np.uint64) * np.uint64(71_582)
+    index.add(cold_index.refs_of(hashes, np.zeros(count, dtype=np.uint64)))
+    for turn in range(1, 100):
+        refs, spots = index.find(hashes[np.sort(rng.choice(count, 5_000, replace=False))])
+        index.remove_at(spots)
+        index.add(cold_index.refs_of(refs >> np.uint64(32), np.full(len(refs), turn, dtype=np.uint64)))
+        assert len(index) == count
+        assert index.memory_bytes < 13 * count
+    refs, _ = index.find(hashes)
+    assert np.array_equal(np.sort(refs >> np.uint64(32)), hashes)
+    assert len(np.unique(cold_index.addresses_of(refs))) > 50
