@@ -31,6 +31,7 @@ from hornbeam.runners.log.prometheus import MetricsServer
 from hornbeam.runners.log.sinks import sinks_of
 from hornbeam.runners.log.update_check import check_update, parse_mapping
 from hornbeam.runners.log.worker_process import server
+from hornbeam.runners.processes.allocator import give_back_freed_memory
 from hornbeam.runners.runner import PipelineRunner
 from hornbeam.storage.checkpoint import Manifest, StoreReader
 from hornbeam.storage.checkpoint.inspection import list_store
@@ -55,6 +56,7 @@ class LogRunner(PipelineRunner):
         options = options if options is not None else PipelineOptions([])
         folder = _folder(options)
         server.start()
+        give_back_freed_memory()
         try:
             lock = folder.lock()
         except DiskFullError:

@@ -8,10 +8,11 @@ from typing import Any
 from multiprocess.connection import Connection
 
 from hornbeam.runners.log.messages import Alive, Begin, Paused, Told
+from hornbeam.runners.processes import allocator
 from hornbeam.runners.processes.fork_server import ForkServer
 
 #: The one of this program.
-server = ForkServer("hornbeam.runners.log.worker")
+server = ForkServer("hornbeam.runners.log.worker", allocator.VARIABLES)
 
 _GONE_SECONDS = 10.0
 

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 
 from multiprocess.connection import Connection
 
@@ -32,9 +33,13 @@ serve({descriptor}, run_worker)
 class ForkServer:
     """A fork server for one kind of workers; started when first needed, and again should it end. Threads may share it."""
 
-    def __init__(self, worker: str) -> None:
-        """`worker` is the module whose `run_worker(number, channel, folder)` is the life of a worker."""
+    def __init__(self, worker: str, variables: Mapping[str, str] | None = None) -> None:
+        """`worker` is the module whose `run_worker(number, channel, folder)` is the life of a worker.
+
+        `variables` are for the server's environment, where the program's has others.
+        """
         self._worker = worker
+        self._variables = variables or {}
         self._lock = threading.RLock()
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
@@ -53,6 +58,7 @@ class ForkServer:
                     [sys.executable, "-c", code],
                     stdin=subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()],
+                    env={**self._variables, **os.environ},
                     start_new_session=True,  # Ctrl-C is for the program, which ends its workers itself
                 )
             except OSError as error:
