@@ -61,6 +61,11 @@ class GroupingOperator:
         #: Called when the cells take more than the limit, in place of what a batch run does, to empty them.
         self.overflow: Callable[[], None] | None = None
 
+    def keep_within(self, memory_bytes_max: int) -> None:
+        """From now on the cells take about so much at most."""
+        self._limit = memory_bytes_max
+        self._pending_max = min(PENDING_MAX, memory_bytes_max // _PENDING_BYTES)
+
     @property
     def value_bytes(self) -> int:
         """About what a value that pends takes."""

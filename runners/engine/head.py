@@ -129,6 +129,9 @@ class Head(Operator):
         """How many things are kept (keys with windows, timers): 0 when all has been given out and forgotten."""
         return 0
 
+    def keep_within(self, memory_bytes_max: int) -> None:
+        """From now on what is kept in memory takes about so much at most, for heads that keep something on disk as well."""
+
     # Snapshots: a head that is asked to track its changes can tell them, and begin from them elsewhere.
 
     def track_changes(self) -> None:

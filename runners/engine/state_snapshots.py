@@ -43,6 +43,7 @@ class StateSnapshots:
         #: By window, columns of keys that were touched and are not among them yet, and how many keys these are.
         self._new: dict[Any, list[Sequence[Any]]] = {}
         self._new_count = 0
+        self._told_bytes = 0
         self.is_tracking = False
 
     def track(self) -> None:
@@ -52,6 +53,7 @@ class StateSnapshots:
 
     def drop(self) -> list[Any]:
         """Forgets what was touched; gives what held it, in parts."""
+        self._told_bytes = self._touched_bytes()
         held: list[Any] = [*self._touched.values(), *chain.from_iterable(self._new.values())]
         self._touched, self._new, self._new_count = {}, {}, 0
         if self._waiting is not None:
@@ -83,7 +85,10 @@ class StateSnapshots:
         return self._new_count + sum(map(len, self._touched.values()))
 
     def memory_bytes(self) -> int:
-        """About what following the changes takes."""
+        """About what following the changes takes; what was let go of last may still be there, until a copy has told it."""
+        return self._touched_bytes() + self._told_bytes
+
+    def _touched_bytes(self) -> int:
         return self._new_count * _NEW_BYTES + sum(map(len, self._touched.values())) * _TOUCHED_BYTES
 
     def columns(self, count: int) -> Iterator[ChangedColumns]:

@@ -101,6 +101,10 @@ class StatefulOperator(DoFnOperator, Head):
         self._timers.working_set = self._snapshots.working_set = self._working_set
         self._working_set.besides = self._snapshots.memory_bytes
 
+    def keep_within(self, memory_bytes_max: int) -> None:
+        if self._working_set is not None:
+            self._working_set.limit = memory_bytes_max
+
     def _cell_family(self, spec: Any) -> CellFamily:
         if spec.ttl_micros is None:
             return CellFamily(spec, self._present, self.label)

@@ -82,7 +82,7 @@ class StreamBuilder(StageBuilder):
     splittable_kind = SplittableHead
 
     def __init__(self, plan: Plan, around: StreamSurroundings) -> None:
-        self._share = max(1, around.memory_bytes_max // max(1, _keyed_steps(plan)))
+        self._share = max(1, around.memory_bytes_max // max(1, keyed_steps(plan)))
         self._batch = _NoBatch(around.space, around.container, self._share)
         super().__init__(plan, self._batch)
         self._run = around
@@ -232,7 +232,7 @@ class StreamBuilder(StageBuilder):
         return kind(spec, self._batch.space, UNLIMITED, windowing, None)
 
 
-def _keyed_steps(plan: Plan) -> int:
+def keyed_steps(plan: Plan) -> int:
     """The steps among which the memory limit is divided: those that keep something for each key."""
     return sum(
         1

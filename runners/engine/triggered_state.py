@@ -89,6 +89,10 @@ class TriggeredState(Head):
         #: Whether anything must be brought up to date for each key that was touched, and not only for its window.
         self._follows_keys = self._machine.waits or self._times.looks_at_elements
 
+    def keep_within(self, memory_bytes_max: int) -> None:
+        """See `Head`."""
+        self._working_set.limit = memory_bytes_max
+
     # Windows and keys come and go
 
     def _open(self, window: Any) -> OpenWindow:

@@ -83,6 +83,10 @@ class WindowedGrouping(Head):
         self._gone: SpillFile | None = None
         self._gone_count = 0
 
+    def keep_within(self, memory_bytes_max: int) -> None:
+        self._limit = memory_bytes_max
+        self._inner.keep_within(memory_bytes_max)
+
     def setup(self) -> None:
         with naming(f"{self.label}, setup"):
             self._inner.spec.folding.setup()

@@ -52,6 +52,7 @@ from hornbeam.runners.log.poison import Poison, shown, why_not
 from hornbeam.runners.log.state_names import STORE_GROUPS
 from hornbeam.runners.log.status_board import StatusBoard
 from hornbeam.runners.processes.environment import Environment
+from hornbeam.runners.processes.resident import anonymous_bytes
 from hornbeam.storage.checkpoint import CheckpointStore, Manifest, StoreOptions
 from hornbeam.storage.errors import CorruptionError, DiskFullError, StorageError
 from hornbeam.storage.files import OS_FILES, Lock
@@ -399,6 +400,7 @@ class Coordinator:
             workers_lock=self._workers_lock(),
             restore_from=None if origin is None else (origin.savepoint or origin.checkpoint),
             memory_bytes_max=settings.memory_bytes_max,
+            coordinator_bytes=anonymous_bytes(),
             bundle_size=settings.bundle_size,
             idle_timeout_micros=settings.idle_timeout_micros,
             exchange_bytes_max=settings.exchange_bytes_max,

@@ -32,7 +32,9 @@ class Begin:
     workers_lock: str
     #: The checkpoint to begin from; None is the very beginning.
     restore_from: int | str | None
+    #: For the whole job, and what the coordinator has of it.
     memory_bytes_max: int
+    coordinator_bytes: int
     bundle_size: int
     idle_timeout_micros: int | None
     exchange_bytes_max: int

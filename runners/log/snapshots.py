@@ -51,7 +51,7 @@ _WAIT_SECONDS = 0.05
 #: A copy tells so many entries at a time,
 _PIECE = 512
 #: and writes them to files of about that size.
-_FILE_BYTES_MAX = 16 << 20
+_FILE_BYTES_MAX = 8 << 20
 
 
 @attrs.frozen

@@ -13,7 +13,7 @@ from hornbeam.runners.engine.head import BEGINNING_OF_TIME, END_OF_TIME, Head, S
 from hornbeam.runners.engine.hot_keys import SampledKeys, has_own_keys
 from hornbeam.runners.engine.operator import Receiver
 from hornbeam.runners.engine.spill import TemporarySpace
-from hornbeam.runners.engine.stream_build import StreamBuilder, StreamSurroundings
+from hornbeam.runners.engine.stream_build import StreamBuilder, StreamSurroundings, keyed_steps
 from hornbeam.runners.engine.stream_stage import Edge, StreamStage
 from hornbeam.runners.log.edges import BROADCAST, KEYED, LOCAL, SPREAD, ExchangeEdge, edges_of, is_keyed
 from hornbeam.runners.log.exchange import Mark, Rows
@@ -270,6 +270,13 @@ class Task:
         for stage in self.stages.values():
             yield stage
             stage.setup()
+
+    def keep_within(self, memory_bytes_max: int) -> None:
+        """From now on all that is kept in memory takes about so much at most."""
+        share = max(1, memory_bytes_max // max(1, keyed_steps(self.plan)))
+        for stage in self.stages.values():
+            if stage.head is not None:
+                stage.head.keep_within(share)
 
     def track_changes(self) -> None:
         """From now on what changes is remembered for snapshots."""

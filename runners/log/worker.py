@@ -22,6 +22,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hornbeam.metrics.execution import MetricsRegistry
+from hornbeam.options.byte_size import format_bytes
 from hornbeam.options.value_provider import RuntimeValueProvider
 from hornbeam.runners.engine import collector
 from hornbeam.runners.engine.clock import NEVER, Clock, ManualClock, WallClock
@@ -30,6 +31,7 @@ from hornbeam.runners.engine.lifecycle import tear_down
 from hornbeam.runners.engine.stream_stage import StreamStage
 from hornbeam.runners.log.exchange import Exchange, Rows, dumps
 from hornbeam.runners.log.failures import signature_of
+from hornbeam.runners.log.memory_budget import KEPT_BYTES_MIN, MemoryBudget
 from hornbeam.runners.log.messages import (
     Alive,
     Begin,
@@ -82,8 +84,6 @@ _SIGN_OF_LIFE_SECONDS = 0.5
 _STATUS_SECONDS = 0.5
 _IDLE_SECONDS = 0.5
 _LOOK_AGAIN_SECONDS = 0.01
-#: At a checkpoint what a worker keeps may be there twice: a copy of it writes what changed, while the worker changes it.
-_COPIES = 2
 #: Records of others taken in one turn, of each.
 _RECORDS_MAX = 16
 
@@ -196,7 +196,7 @@ class Worker:
             begin.worker,
             begin.workers,
             self._space,
-            begin.memory_bytes_max // begin.workers // _COPIES,
+            KEPT_BYTES_MIN,
             begin.bundle_size,
             self._registry,
             self._clock,
@@ -222,6 +222,7 @@ class Worker:
         begin, task = self._begin, self._task
         for stage in task.setup():
             set_up.append(stage)
+        self._limit_memory()
         under_way: dict[int, list[bytes]] = {}
         if begin.restore_from is None:
             begin_task(task)
@@ -243,6 +244,22 @@ class Worker:
                 self._advance()
         while not self._is_ending:
             self._turn()
+
+    def _limit_memory(self) -> None:
+        """Says how much of the job's memory is for what this worker keeps. Its steps are set up, and keep nothing yet."""
+        begin = self._begin
+        self._memory = memory = MemoryBudget.measured(
+            begin.memory_bytes_max, begin.workers, begin.coordinator_bytes, os.getppid()
+        )
+        self._task.keep_within(memory.kept_bytes)
+        if memory.limit < memory.limit_min and begin.worker == 0:
+            _log.warning(
+                "--memory_limit=%s is less than the processes of this job take by themselves, %s with %s workers: what is "
+                "kept for keys goes to disk at once.",
+                format_bytes(memory.limit),
+                format_bytes(memory.limit_min),
+                begin.workers,
+            )
 
     # A turn
 
@@ -433,6 +450,8 @@ class Worker:
                 channel.kept_from = channel.offset
         if wanted.is_last:
             self._snapshots.forget_keys()
+        if self._memory.look():
+            self._task.keep_within(self._memory.kept_bytes)
         large = self._snapshots.large()
         copy = self._copy(large, wanted.ticket) if large else None
         changed, local = self._snapshots.changed(large), self._snapshots.local()

@@ -33,6 +33,21 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def own_bytes(pid: int) -> int:
+    """The memory of a process and all that it and these have started, but for pages of files; shared pages count once."""
+    found, left = 0, [pid]
+    while left:
+        each = left.pop()
+        left += children(each)
+        try:
+            with open(f"/proc/{each}/smaps_rollup") as file:
+                sizes = [line.split()[1] for line in file if line.startswith("Pss_Anon:")]
+        except OSError:
+            continue  # it has just ended
+        found += sum(map(int, sizes)) << 10
+    return found
+
+
 def newest_checkpoint(folder: JobFolder) -> int:
     """Its number; 0 for none."""
     try:
