@@ -7,6 +7,8 @@
     resumed    from one savepoint with 1, 2 and 4 workers, which each are given the same new elements
     killed     kill -9 of all processes amid work; the same command with 2 workers instead of 4 goes on
 
+Fails when all processes together had more memory of their own than --limit.
+
 What was committed is compared, row by row, with sums that numpy makes of the input. Printed for each phase: rows a second;
 the peak of memory of all processes together (PSS, in which shared pages count once; and what is their own, no pages of
 files), then of that the workers', their copies' at a checkpoint, and the coordinator's; the median and the maximum of what
@@ -36,7 +38,7 @@ import numpy.typing as npt
 
 import hornbeam as beam
 from hornbeam.io.logio import ReadFromLog, WriteToLog
-from hornbeam.options.pipeline_options import PipelineOptions
+from hornbeam.options.pipeline_options import PipelineOptions, parse_bytes
 from hornbeam.runners.log.job_folder import JobFolder
 from hornbeam.runners.log.job_status import CheckpointStatus, JobStatus, StepStatus
 from hornbeam.storage.log import Consumer, Log, Producer
@@ -184,10 +186,10 @@ def disk_mb(path: str) -> float:
 
 
 class Watch:
-    """Looks at a job all the time, until it is closed; figures since `begin`."""
+    """Looks at a job all the time, until it is closed; figures since `begin`, and in `most` those of all jobs."""
 
-    def __init__(self, folder: str, job: JobFolder, pid: int) -> None:
-        self._folder, self._job, self._pid = folder, job, pid
+    def __init__(self, folder: str, job: JobFolder, pid: int, most: Memory) -> None:
+        self._folder, self._job, self._pid, self._most = folder, job, pid, most
         self._is_over = threading.Event()
         self.begin()
         self._thread = threading.Thread(target=self._look)
@@ -205,7 +207,8 @@ class Watch:
         while not self._is_over.wait(0.25):
             now = memory_of(self._pid)
             for field in attrs.fields_dict(Memory):
-                setattr(self.peak, field, max(getattr(self.peak, field), getattr(now, field)))
+                for peak in (self.peak, self._most):
+                    setattr(peak, field, max(getattr(peak, field), getattr(now, field)))
             status = self._job.status()
             taken = None if status is None or status.pid != self._pid else status.checkpoint
             if taken is not None and taken.completed_micros > self._began:
@@ -307,6 +310,18 @@ class Case:
         os.makedirs(f"{folder}/spilled")
         self.events, self.results = Events(folder, args.keys), Results(folder)
         self.process: subprocess.Popen[bytes] | None = None
+        #: The peaks of the whole run.
+        self.most = Memory()
+
+    def tell_most(self) -> None:
+        """Prints the peaks of the whole run. AssertionError if the processes had more of their own than the limit."""
+        limit_mb, most = parse_bytes(self.args.limit) / (1 << 20), self.most
+        print(
+            f"most of the whole run under {self.args.limit}: {most.total:.0f} MB of PSS, {most.own:.0f} MB their own; "
+            f"workers {most.workers:.0f}, copies {most.copies:.0f}, coordinator {most.coordinator:.0f}"
+        )
+        if most.own > limit_mb:
+            raise AssertionError(f"{most.own:.0f} MB of memory are more than {limit_mb:.0f} MB")
 
     @contextlib.contextmanager
     def running(self, workers: int, *flags: str) -> Iterator[Watch]:
@@ -316,7 +331,7 @@ class Case:
         command += [f"--num_workers={workers}", f"--memory_limit={self.args.limit}", *flags]
         command += [f"--checkpoint_interval_ms={self.args.interval_ms}"]
         self.process = subprocess.Popen(command, start_new_session=True)
-        watch = Watch(self.folder, self.job, self.process.pid)
+        watch = Watch(self.folder, self.job, self.process.pid, self.most)
         try:
             yield watch
         finally:
@@ -491,6 +506,7 @@ def main() -> None:
         case = Case(folder, args)
         print(_HEAD)
         timers(case) if args.timers else sums(case)
+        case.tell_most()
     finally:
         shutil.rmtree(folder)
 
