@@ -188,6 +188,7 @@ class Task:
 
     def advance(self, now: int) -> None:
         """Moves time on and ends bundles, stage after stage; what other workers are to know is in the outboxes then."""
+        self.tell_time(now)  # before any stage hands on what is due
         for name, stage in self.stages.items():
             stage.advance(now)
             stage.finish_bundle()

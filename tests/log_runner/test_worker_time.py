@@ -9,15 +9,19 @@ import pytest
 
 import hornbeam as beam
 from hornbeam.coders import VarIntCoder
+from hornbeam.metrics.execution import MetricsRegistry
 from hornbeam.options.pipeline_options import PipelineOptions
 from hornbeam.runners.engine.bundle import GLOBAL_WINDOWS, from_entries
 from hornbeam.runners.engine.clock import ManualClock
+from hornbeam.runners.engine.spill import TemporarySpace
 from hornbeam.runners.log import worker as worker_module
 from hornbeam.runners.log.edges import KEYED
 from hornbeam.runners.log.exchange import Exchange, Rows, create_exchange, dumps
 from hornbeam.runners.log.messages import Begin
+from hornbeam.runners.log.plans import plan_for
 from hornbeam.runners.log.restoring import begin_task
 from hornbeam.runners.log.room import WorkerSpace
+from hornbeam.runners.log.task import Task
 from hornbeam.runners.log.worker import Worker
 from hornbeam.runners.processes.environment import Environment
 from hornbeam.testing.test_stream import TestStream
@@ -36,6 +40,10 @@ class CountForAMinute(beam.DoFn):
     def process(self, pair: Any, count: Any = beam.DoFn.StateParam(count)) -> None:
         count.add(1)
         COUNTS.append(count.read())
+
+
+def note_count(pair: tuple[str, int]) -> None:
+    COUNTS.append(pair[1])
 
 
 class NobodyElse:
@@ -75,6 +83,33 @@ def test_what_others_send_comes_at_the_time_it_is_though_nothing_came_for_an_hou
         other.outs[1].append(dumps([Rows(edge.number, element)]), None)
         worker._turn()
     assert COUNTS == [1, 2]
+
+
+def test_what_is_given_out_as_the_clock_moves_comes_to_the_next_step_at_the_new_time() -> None:
+    """The second grouping waits its own ten seconds for what the first one fires."""
+    p = beam.Pipeline()
+    stream = p | TestStream().add_elements([("a", 1)]).advance_processing_time(10).add_elements([("b", 1)])
+    for number, delay in enumerate((1, 10)):
+        trigger = Repeatedly(AfterProcessingTime(delay))
+        stream |= f"window {number}" >> beam.WindowInto(
+            beam.window.GlobalWindows(), trigger=trigger, accumulation_mode=AccumulationMode.DISCARDING
+        )
+        stream |= f"sum {number}" >> beam.CombinePerKey(sum)
+    stream | beam.Map(note_count)
+    plan, clock = plan_for(p.to_graph(), 1), ManualClock()
+    task = Task(plan, 0, 1, TemporarySpace(None), 1 << 20, 0, MetricsRegistry(), clock, None)
+    for _stage in task.setup():
+        pass
+    COUNTS.clear()
+    for _ in range(3):
+        source = task.ready_source(clock.now_micros())
+        if source is not None:
+            source.work(clock.now_micros())
+        task.advance(clock.now_micros())
+    assert COUNTS == []
+    clock.advance(10_000_000)
+    task.advance(clock.now_micros())
+    assert COUNTS == [1]
 
 
 def test_checkpoints_do_not_let_the_clock_of_a_test_stream_run_ahead(tmp_path: Path) -> None:
