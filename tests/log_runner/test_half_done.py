@@ -103,6 +103,7 @@ def test_the_last_checkpoint_holds_nothing_of_keys_and_can_be_begun_from(tmp_pat
     result = start(tmp_path, "--num_workers=2")
     JobFolder(tmp_path, "j").ask("checkpoint")
     files.arm("coordinator.ending:1:eio")
+    let_go(tmp_path / "out")
     try:
         with pytest.raises(StorageError, match="fault point"):
             result.wait_until_finish(60_000)
