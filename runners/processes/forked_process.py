@@ -27,7 +27,9 @@ class ForkedProcess:
 
     def has_begun(self, seconds: float = 0) -> bool:
         """Whether its process id is known; waits for it so long. The server may be hung."""
-        return bool(self._pid) or self._ended is not None or self._status.poll(seconds)
+        if self._pid or self._ended is not None:
+            return True
+        return not self._status.closed and self._status.poll(seconds)
 
     @property
     def pid(self) -> int:
