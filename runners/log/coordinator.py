@@ -433,8 +433,10 @@ class Coordinator:
             self._next_commands = now + COMMANDS_SECONDS
             self._commands.take(attempt)
         self._drain_in_time(attempt, now)
-        if attempt.has_published and self.record.restore_from is not None:
-            self.record = attrs.evolve(self.record, restore_from=None)
+        if attempt.has_published and (
+            self.record.restore_from is not None or not self.record.has_checkpoints
+        ):
+            self.record = attrs.evolve(self.record, restore_from=None, has_checkpoints=True)
             self.folder.write_record(self.record)
         if now >= self._next_status:
             self._next_status = now + _STATUS_SECONDS

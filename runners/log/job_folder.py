@@ -337,29 +337,26 @@ class JobFolder:
 
     def delete(self) -> None:
         """Removes the job with its checkpoints and savepoints. RunnerError while it runs."""
+        folder = os.path.dirname(self.path)
+        gone = f".{self.job_name}.deleted-"
         with self.lock():
-            os.makedirs(
-                self._in("deleted"), exist_ok=True
-            )  # what is left of a deletion that breaks off is no job
-            for name in ("job.json", "graph.json", "status.json"):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(self._in(name))
-            # Under another name first: a job of this name that is made meanwhile has a folder of its own.
-            gone = os.path.join(os.path.dirname(self.path), f".{self.job_name}.{uuid.uuid4().hex}")
-            os.rename(self.path, gone)
-            shutil.rmtree(gone)
+            # First under a name that is no job's: one of its name that is made meanwhile has a folder of its own.
+            os.rename(self.path, os.path.join(folder, f"{gone}{uuid.uuid4().hex}"))
+            for name in os.listdir(folder):
+                if name.startswith(gone):  # also what earlier deletions have left that broke off
+                    shutil.rmtree(os.path.join(folder, name))
 
     def lost_its_record(self) -> bool:
         """Whether there are checkpoints without a job.json: it was lost, or moved away because it was damaged."""
-        if self.exists() or os.path.exists(self._in("deleted")):
-            return False
-        return os.path.exists(self._in("graph.json")) and os.path.isdir(
-            os.path.join(self.checkpoints, "manifests")
+        return (
+            not self.exists()
+            and os.path.exists(self._in("graph.json"))
+            and os.path.isdir(os.path.join(self.checkpoints, "manifests"))
         )
 
     def remove_state(self) -> None:
         """Forgets all checkpoints and savepoints, to start over. For who holds the lock."""
-        for folder in (self.checkpoints, self._in("graphs"), self.exchange, self._in("deleted")):
+        for folder in (self.checkpoints, self._in("graphs"), self.exchange):
             if os.path.exists(folder):
                 shutil.rmtree(folder)  # what cannot be removed is an error: the job would go on from it
         self.create()

@@ -29,6 +29,8 @@ class JobRecord:
     starts: int = 1
     #: Attempts so far; exchange logs are named by it.
     attempts: int = 0
+    #: Whether it has had a checkpoint: without any, later, it would do again what it has done.
+    has_checkpoints: bool = False
     #: A savepoint or checkpoint to begin from; None is the newest checkpoint. It counts until an attempt after
     #: `restore_asked`, the number of attempts when it was asked for, has published a checkpoint.
     restore_from: int | str | None = None

@@ -105,6 +105,11 @@ class LogRunner(PipelineRunner):
         )
         relabelling, sinks = Relabelling(), sinks_of(graph)
         origin = _origin(folder, record) if record.starts > 1 else None
+        if origin is None and record.has_checkpoints:
+            raise DataError(
+                f"job {folder.job_name!r} has lost its checkpoints: there are none in {folder.checkpoints}. Put them back, "
+                "or start over with --fresh: all that it ever gave out comes again then."
+            )
         if origin is not None:
             old = _old_graph(folder, graph, origin)
             relabelling = _relabelling(old, graph, log_options, folder.job_name)

@@ -16,7 +16,7 @@ import hornbeam as beam
 from hornbeam.cli.main import main
 from hornbeam.error import DataError, OptionError
 from hornbeam.options.pipeline_options import PipelineOptions
-from hornbeam.runners.log.job_folder import JobFolder
+from hornbeam.runners.log.job_folder import JobFolder, jobs_in
 from hornbeam.storage.checkpoint import StoreReader
 from hornbeam.storage.errors import StorageError
 
@@ -100,13 +100,16 @@ def test_what_is_left_of_a_deletion_is_no_job(cancelled: Job, monkeypatch: pytes
     with monkeypatch.context() as patch:
         patch.setattr("shutil.rmtree", lambda *_, **__: None)
         cancelled.folder.delete()
-    assert StoreReader(cancelled.folder.checkpoints).checkpoints()
-    assert not cancelled.folder.exists() and not cancelled.folder.lost_its_record()
+    (left,) = Path(cancelled.path, "jobs").iterdir()
+    assert StoreReader(left / "checkpoints").checkpoints()
+    assert not cancelled.folder.exists() and not list(jobs_in(cancelled.path))
     for part in ("seen", "result"):
         for file in Path(cancelled.path, part).iterdir():
             file.unlink()
     cancelled.finish("--num_workers=1")
     assert cancelled.folder.record().starts == 1
+    cancelled.folder.delete()
+    assert not list(left.parent.iterdir())
 
 
 def test_folders_that_are_missing_are_no_failure_of_looking(
@@ -119,6 +122,8 @@ def test_folders_that_are_missing_are_no_failure_of_looking(
     assert "CANCELLED" in capsys.readouterr().out
     assert main(["job", "replay", cancelled.path, "stateful"]) == 1
     assert "not a checkpoint store" in capsys.readouterr().err
+    with pytest.raises(DataError, match="has lost its checkpoints: there are none in"):
+        cancelled.start()  # seen: it began anew, and gave out all once more
 
 
 def test_a_job_that_may_only_be_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
