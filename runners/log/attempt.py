@@ -372,11 +372,13 @@ class Attempt:
 
     def _publish(self, current: _Checkpoint) -> None:
         files = [file for _, report in sorted(current.reports.items()) for file in report.files]
-        tokens = [token for _, report in sorted(current.reports.items()) for token in report.tokens]
+        tokens = self._committer.encoded(
+            [token for _, report in sorted(current.reports.items()) for token in report.tokens]
+        )
         metadata = {
             **self._metadata,
             "quiesced": current.is_quiesced,
-            "tokens": self._committer.encoded([*self._committer.uncommitted(), *tokens]),
+            "tokens": [*self._committer.uncommitted(), *tokens],
         }
         OS_FILES.fault("coordinator.publish")
         while True:

@@ -1,8 +1,8 @@
 """Committing what sinks prepared: after its checkpoint is published, in the order of checkpoints, and again after a crash.
 
 The tokens lie in the checkpoint's manifest. Whoever dies after the publishing and before the commit leaves it to the
-next start, which commits the tokens of the checkpoint that it begins from before anything runs; committing twice is
-harmless by contract.
+next start, which commits the tokens of the checkpoint that it begins from before anything runs, but for those that are
+noted as committed (`commit_note`); committing twice is harmless by contract.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 import cloudpickle
 
+from hornbeam.runners.log.commit_note import CommitNote
 from hornbeam.storage.files import OS_FILES
 
 _log = logging.getLogger(__name__)
@@ -25,15 +26,16 @@ _OPEN_MAX = 8
 
 
 class Committer:
-    """Commits in a thread of its own."""
+    """Commits in a thread of its own. Tokens are handed about as manifests hold them (`encoded`)."""
 
-    def __init__(self, sinks: dict[str, Any]) -> None:
-        """`sinks` are the two-phase sinks by the label of their step."""
+    def __init__(self, sinks: dict[str, Any], note: CommitNote) -> None:
+        """`sinks` are the two-phase sinks by the label of their step; `note` is what was committed before."""
         self._sinks = sinks
+        self._note = note
         #: Checkpoints with their tokens; None ends the thread.
-        self._queue: queue.Queue[tuple[int, Sequence[Any]] | None] = queue.Queue()
+        self._queue: queue.Queue[tuple[int, Sequence[str]] | None] = queue.Queue()
         #: By checkpoint, the tokens that are published and not known to be committed.
-        self._open: dict[int, Sequence[Any]] = {}
+        self._open: dict[int, Sequence[str]] = {}
         #: What a commit failed with; nothing is committed after it, until `begin_again`.
         self.error: BaseException | None = None
         self._thread: threading.Thread | None = None
@@ -49,7 +51,7 @@ class Committer:
         """What `encoded` was given."""
         return [cloudpickle.loads(base64.b64decode(text)) for text in encoded]
 
-    def commit(self, checkpoint: int, tokens: Sequence[Any]) -> None:
+    def commit(self, checkpoint: int, tokens: Sequence[str]) -> None:
         """Has the tokens of a published checkpoint committed, after those of the ones before."""
         if not tokens:
             return
@@ -59,11 +61,9 @@ class Committer:
             self._thread.start()
         self._queue.put((checkpoint, tokens))
 
-    def uncommitted(self) -> list[Any]:
+    def uncommitted(self) -> list[str]:
         """Tokens of earlier checkpoints whose commit is not through. They belong into the next manifest too: whoever goes on
-        from that one knows no other. Waits when commits are far behind."""
-        if self.is_behind:
-            self.wait()
+        from that one knows no other."""
         checkpoints = list(self._open)  # the thread takes away while this looks
         return [token for checkpoint in sorted(checkpoints) for token in self._open.get(checkpoint, ())]
 
@@ -77,16 +77,14 @@ class Committer:
         """Whether all that was published is committed."""
         return not self._open
 
-    def commit_now(self, checkpoint: int, tokens: Sequence[Any]) -> None:
-        """Commits in the caller's thread."""
-        for label, token in tokens:
-            OS_FILES.fault("sink.commit")
-            self._sinks[label].commit(token)
-            OS_FILES.fault("sink.committed")
+    def is_idle(self, seconds: float = 0.0) -> bool:
+        """Whether nothing is being committed; waits so long for that."""
+        with self._queue.all_tasks_done:
+            return self._queue.all_tasks_done.wait_for(lambda: not self._queue.unfinished_tasks, seconds)
 
     def begin_again(self) -> None:
-        """Forgets a failure, and what was not committed: it is in the newest manifest, and committed from there."""
-        self._queue.join()
+        """Forgets a failure, and what was not committed: it is in the newest manifest, and committed from there. For a time
+        when nothing is being committed."""
         self.error = None
         self._open.clear()
 
@@ -138,9 +136,16 @@ class Committer:
             checkpoint, tokens = waiting
             try:
                 if self.error is None and not self._is_stopping:
-                    self.commit_now(checkpoint, tokens)
+                    self._commit([token for token in tokens if token not in self._note])
+                    self._note.add(tokens)
                     del self._open[checkpoint]
             except BaseException as error:
                 self.error = error
             finally:
                 self._queue.task_done()
+
+    def _commit(self, tokens: Sequence[str]) -> None:
+        for label, token in self.decoded(tokens):
+            OS_FILES.fault("sink.commit")
+            self._sinks[label].commit(token)
+            OS_FILES.fault("sink.committed")

@@ -35,6 +35,7 @@ from hornbeam.runners.log.attempt import (
     exchange_folder,
 )
 from hornbeam.runners.log.commands import COMMANDS_SECONDS, Commands
+from hornbeam.runners.log.commit_note import CommitNote
 from hornbeam.runners.log.committing import Committer
 from hornbeam.runners.log.damage import damaged_state
 from hornbeam.runners.log.environment import faults_of, is_disk_full, restart_after
@@ -68,6 +69,7 @@ _COMMIT_SECONDS = 2.0
 
 #: What is noted of a file while it is written, and its key filter, are in memory.
 _FILE_BYTES_MAX = 16 << 20
+_WAITS_FOR_SINKS = "waits for sinks to commit"
 
 _STATE_OF = {STOPPED: states.STOPPED, CANCELLED: states.CANCELLED, INTERRUPTED: states.INTERRUPTED}
 
@@ -92,7 +94,7 @@ class Coordinator:
         self._graph = graph
         self._settings = settings
         self._relabelling = relabelling
-        self._committer = Committer(sinks)
+        self._committer = Committer(sinks, CommitNote(folder.commit_note, record.created_micros))
         self._spilled = folder.spilled(settings.temp_dir)
         self._attempt: Attempt | None = None
         self._commands = Commands(self)
@@ -297,7 +299,8 @@ class Coordinator:
                 RuntimeValueProvider.set_runtime_options(dict(self._settings.options))
                 origin = deal_splits(self.store, graph, workers, {**metadata, "quiesced": True, "tokens": []})
         else:
-            self._commit_again(origin)
+            if (end := self._commit_again(origin)) is not None:
+                return end
             moves = self._has_to_move(origin)
         if origin is not None and moves and origin.metadata["quiesced"]:
             origin, moves = self._move(origin), False
@@ -376,15 +379,29 @@ class Coordinator:
         self._relabelling = Relabelling()
         return moved
 
-    def _commit_again(self, origin: Manifest) -> None:
-        """What sinks had prepared for that checkpoint, in case that it was not committed."""
+    def _commit_again(self, origin: Manifest) -> Outcome | None:
+        """What sinks had prepared for that checkpoint, in case that it was not committed. A sink may take long over it: how
+        the job is to end, if it is told to meanwhile."""
         OS_FILES.fault("coordinator.recover")
-        tokens = self._committer.decoded(origin.metadata["tokens"])
+        if (end := self._wait_for_sinks()) is not None:
+            return end
         self._committer.begin_again()
-        self._committer.commit_now(origin.checkpoint, tokens)
+        self._committer.commit(origin.checkpoint, origin.metadata["tokens"])
+        if (end := self._wait_for_sinks()) is not None:
+            return end
+        self._committer.check()
         OS_FILES.fault("coordinator.recommitted")
-        self._committer.recover(tokens)
+        self._committer.recover(self._committer.decoded(origin.metadata["tokens"]))
         OS_FILES.fault("coordinator.recovered")
+        return None
+
+    def _wait_for_sinks(self) -> Outcome | None:
+        """Until nothing is being committed, or the job is told to end."""
+        while not self._committer.is_idle(COMMANDS_SECONDS):
+            self._say(self.state, _WAITS_FOR_SINKS)
+            if (end := self._commands.rest(0.0)) is not None:
+                return end
+        return None
 
     def _begin(
         self, number: int, workers: int, origin: Manifest | None, graph: Graph, is_quiet: bool
@@ -441,7 +458,7 @@ class Coordinator:
         if now >= self._next_status:
             self._next_status = now + _STATUS_SECONDS
             self._metrics = attempt.registry()
-            waits = "waits for sinks to commit" if attempt.waits_for_sinks else ""
+            waits = _WAITS_FOR_SINKS if attempt.waits_for_sinks else ""
             self._say(self._state_of(attempt), waits)
             self._tell_of_merging()
 

@@ -6,6 +6,7 @@
         graph.json        the pipeline that runs, as a graph (`hornbeam.graph.serialize`)
         graphs/           <name>.json, the pipelines that checkpoints and savepoints are of, which say the name
         status.json       the live status, replaced about once a second, not synced (a JobStatus)
+        committed.json    what sinks have committed lately (`commit_note`)
         commands/         <id>.json written by anybody, taken away by the coordinator
         answers/          <id>.json, what a command came to; taken away by who asked
         checkpoints/      a checkpoint store, with the savepoints
@@ -88,6 +89,7 @@ class JobFolder:
         self.path = os.path.join(self.log_dir, "jobs", job_name)
         self.checkpoints = os.path.join(self.path, "checkpoints")
         self.exchange = os.path.join(self.path, "exchange")
+        self.commit_note = os.path.join(self.path, "committed.json")
         self._commands = os.path.join(self.path, "commands")
         self._answers = os.path.join(self.path, "answers")
 

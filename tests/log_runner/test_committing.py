@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hornbeam.runners.log.commit_note import CommitNote
 from hornbeam.runners.log.committing import Committer
+
+
+def committing(sink: Any, path: Path | str = "/no/folder/committed.json", life: int = 1) -> Committer:
+    return Committer({"s": sink}, CommitNote(str(path), life))
+
+
+def encoded(*tokens: Any) -> list[str]:
+    return Committer.encoded([("s", token) for token in tokens])
 
 
 class Slow:
@@ -30,15 +40,15 @@ def test_tokens_are_carried_on_until_they_are_committed() -> None:
     """Seen in a job that was killed: a checkpoint was published while an earlier one's rows were still being copied; the
     next start began from it, and those rows never came."""
     sink = Slow()
-    committer = Committer({"s": sink})
-    committer.commit(1, [("s", "a"), ("s", "b")])
-    committer.commit(2, [("s", "c")])
+    committer = committing(sink)
+    committer.commit(1, encoded("a", "b"))
+    committer.commit(2, encoded("c"))
     committer.commit(3, [])
-    assert committer.uncommitted() == [("s", "a"), ("s", "b"), ("s", "c")]
+    assert committer.uncommitted() == encoded("a", "b", "c")
     sink.let_through.release(2)
     for _ in range(3):
         sink.begun.acquire()
-    assert committer.uncommitted() == [("s", "c")]
+    assert committer.uncommitted() == encoded("c")
     sink.let_through.release()
     committer.wait()
     assert committer.uncommitted() == [] and sink.committed == ["a", "b", "c"]
@@ -46,38 +56,60 @@ def test_tokens_are_carried_on_until_they_are_committed() -> None:
 
 def test_a_commit_that_fails_keeps_what_follows_and_is_raised() -> None:
     sink = Slow()
-    committer = Committer({"s": sink})
+    committer = committing(sink)
     sink.let_through.release(9)
-    committer.commit(1, [("s", "a")])
-    committer.commit(2, [("s", "wrong")])
-    committer.commit(3, [("s", "b")])
+    committer.commit(1, encoded("a"))
+    committer.commit(2, encoded("wrong"))
+    committer.commit(3, encoded("b"))
     with pytest.raises(OSError, match="no room"):
         committer.wait()
-    assert sink.committed == ["a"] and committer.uncommitted() == [("s", "wrong"), ("s", "b")]
+    assert sink.committed == ["a"] and committer.uncommitted() == encoded("wrong", "b")
     committer.begin_again()
     assert committer.uncommitted() == []
-    committer.commit(3, [("s", "b")])
+    committer.commit(3, encoded("b"))
     committer.wait()
     assert sink.committed == ["a", "b"]
 
 
 def test_commits_may_be_behind_by_a_few_checkpoints_only() -> None:
     sink = Slow()
-    committer = Committer({"s": sink})
+    committer = committing(sink)
     for checkpoint in range(8):
-        committer.commit(checkpoint, [("s", checkpoint)])
-    threading.Timer(0.01, sink.let_through.release, [9]).start()
-    assert committer.uncommitted() == [] and sink.committed == list(range(8))
+        assert not committer.is_behind
+        committer.commit(checkpoint, encoded(checkpoint))
+    assert committer.is_behind and not committer.is_idle()
+    sink.let_through.release(9)
+    committer.wait()
+    assert not committer.is_behind and committer.is_idle() and sink.committed == list(range(8))
+
+
+def test_what_is_known_to_be_committed_is_not_committed_again(tmp_path: Path) -> None:
+    """A stopped job could not go on once somebody had taken away the files that it had written last."""
+    path = tmp_path / "committed.json"
+
+    def committed(life: int, *tokens: str) -> list[str]:
+        sink = Slow()
+        sink.let_through.release(9)
+        committer = committing(sink, path, life)
+        committer.commit(1, encoded(*tokens))
+        committer.wait()
+        return sink.committed
+
+    assert committed(1, "a", "b") == ["a", "b"]
+    assert committed(1, "a", "b", "c") == ["c"]
+    assert committed(2, "a", "b") == ["a", "b"]  # a job that was begun anew
+    path.write_text("{")  # torn by a crash of the machine
+    assert committed(2, "a") == ["a"]
 
 
 def test_what_waits_to_be_committed_when_a_job_ends_is_left_to_the_next_start() -> None:
     """Else it would be committed beside the next start, which has the job's lock by then."""
     sink = Slow()
-    committer = Committer({"s": sink})
-    committer.commit(1, [("s", "a")])
-    committer.commit(2, [("s", "b")])
+    committer = committing(sink)
+    committer.commit(1, encoded("a"))
+    committer.commit(2, encoded("b"))
     sink.begun.acquire()
     committer.stop(0)
     sink.let_through.release(2)
     committer.stop(60)
-    assert sink.committed == ["a"] and committer.uncommitted() == [("s", "b")]
+    assert sink.committed == ["a"] and committer.uncommitted() == encoded("b")
