@@ -102,11 +102,12 @@ def test_the_last_checkpoint_holds_nothing_of_keys_and_can_be_begun_from(tmp_pat
     """What went of keys is not told one by one at the end: the checkpoint is a full one, without them."""
     result = start(tmp_path, "--num_workers=2")
     JobFolder(tmp_path, "j").ask("checkpoint")
+    let_go(tmp_path / "out")
     files.arm("coordinator.ending:1:eio")
     let_go(tmp_path / "out")
     try:
         with pytest.raises(StorageError, match="fault point"):
-            result.wait_until_finish(60_000)
+            result.wait_until_finish(DEADLINE_MS)
     finally:
         files.arm(None)
     groups = []
