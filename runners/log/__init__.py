@@ -9,8 +9,9 @@ May import: planner, engine, processes, storage, io's two-phase sinks, the froze
     to change                                                   open
     options and checks of a start                               log_runner, job_settings, update_check, kept_state
     what lies in a job's folder                                 job_folder, job_record, job_status, states
-    attempt after attempt, and what ends a job                  coordinator, failures, damage, environment
-    one attempt: its workers, when checkpoints begin and end    attempt, worker_process, messages, standstill, explaining
+    attempt after attempt, and what ends a job                  coordinator, restarts, failures, damage, environment
+    one attempt: its workers, when checkpoints begin and end    attempt, worker_process, messages, hangs
+    all workers standing still, or asked what holds time back   standstill, explaining
     what a job is told while it runs                            commands, log_result, signals
     what a worker does in turn                                  worker, whereabouts, room
     what a worker says                                          worker_output
@@ -18,8 +19,8 @@ May import: planner, engine, processes, storage, io's two-phase sinks, the froze
     how rows cross from worker to worker                        exchange, rows_under_way
     what a snapshot holds                                       snapshots, state_names, keyed_entries, last_checkpoint
     how it comes back                                           restoring
-    state for other workers, or for a changed pipeline          moving
-    sinks: prepared in workers, committed by the coordinator    sinks, committing
+    state for other workers, or for a changed pipeline          origin, moving
+    sinks: prepared in workers, committed by the coordinator    sinks, committing, commit_note
     what `job status` and Prometheus show                       step_status, status_board, prometheus
     a job again in a debugger                                   replay
 """

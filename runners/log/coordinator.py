@@ -16,17 +16,15 @@ from typing import Any
 
 import attrs
 
-from hornbeam.error import BeamError, RunnerError
+from hornbeam.error import RunnerError
 from hornbeam.graph.model import Graph
 from hornbeam.metrics.execution import MetricsRegistry
 from hornbeam.options.value_provider import RuntimeValueProvider
 from hornbeam.runners.engine.explain import Explanation
-from hornbeam.runners.engine.failures import add_advice
 from hornbeam.runners.log import states
 from hornbeam.runners.log.attempt import (
     CANCELLED,
     DONE,
-    FAILED,
     INTERRUPTED,
     RESTART,
     STOPPED,
@@ -49,7 +47,8 @@ from hornbeam.runners.log.messages import Begin
 from hornbeam.runners.log.moving import Relabelling, move
 from hornbeam.runners.log.origin import graph_name, origin_of
 from hornbeam.runners.log.plans import plan_signature
-from hornbeam.runners.log.poison import Poison, shown, why_not
+from hornbeam.runners.log.poison import Poison
+from hornbeam.runners.log.restarts import RestartStrategy
 from hornbeam.runners.log.state_names import STORE_GROUPS
 from hornbeam.runners.log.status_board import StatusBoard
 from hornbeam.runners.processes.environment import Environment
@@ -61,7 +60,6 @@ from hornbeam.storage.files import OS_FILES, Lock
 _log = logging.getLogger(__name__)
 
 _STATUS_SECONDS = 1.0
-_BACK_OFF_SECONDS_MAX = 5.0
 _OLD_WORKERS_SECONDS = 30.0
 _DISK_FULL_SECONDS = 0.5
 #: How long the end of a job waits for a commit that is under way.
@@ -92,7 +90,7 @@ class Coordinator:
         self.state = states.STARTING
         self._lock = lock
         self._graph = graph
-        self._settings = settings
+        self.settings = settings
         self._relabelling = relabelling
         self._committer = Committer(sinks, CommitNote(folder.commit_note, record.created_micros))
         self._spilled = folder.spilled(settings.temp_dir)
@@ -181,15 +179,14 @@ class Coordinator:
     def _open_store(self) -> CheckpointStore:
         return CheckpointStore(
             self.folder.checkpoints,
-            StoreOptions(retain=self._settings.checkpoints_kept, file_bytes_max=_FILE_BYTES_MAX),
+            StoreOptions(retain=self.settings.checkpoints_kept, file_bytes_max=_FILE_BYTES_MAX),
             key_groups=STORE_GROUPS,
             lock_timeout_s=10.0,
         )
 
     def _attempts(self) -> Outcome:
         self._wait_for_old_workers()
-        crashes = failures = 0
-        signature = ""
+        restarts = RestartStrategy(self)
         while True:
             try:
                 outcome = self._one_attempt()
@@ -210,25 +207,8 @@ class Coordinator:
                 if (end := self._pause_for_room(outcome.error)) is not None:
                     return end
                 continue
-            crashes = 0 if outcome.has_progressed else crashes + 1
-            if outcome.kind == FAILED:
-                failures = failures + 1 if outcome.signature == signature else 1
-                signature = outcome.signature
-                if failures >= self._settings.failures_max and self._skips(outcome):
-                    failures = 0
-                elif failures >= self._settings.failures_max or self._is_final(outcome):
-                    assert outcome.error is not None
-                    self._say_why_it_is_not_skipped(outcome.error)
-                    raise outcome.error
-            if crashes >= self._settings.crashes_max:
-                text = f"job {self.folder.job_name!r} failed {crashes} times without coming to a checkpoint"
-                if outcome.error is not None:
-                    add_advice(outcome.error, text)
-                    self._say_why_it_is_not_skipped(outcome.error)
-                    raise outcome.error
-                raise RunnerError(f"{text}; the last time: {self._board.last_failure}")
+            back_off = restarts.after(outcome)
             self._say(states.RECOVERING)
-            back_off = min(0.05 * 2**crashes, _BACK_OFF_SECONDS_MAX) if crashes > 1 else 0.0
             if (end := self._commands.rest(back_off)) is not None:
                 return end
 
@@ -238,40 +218,6 @@ class Coordinator:
             raise error
         self._say(states.PAUSED, f"the disk is full: {error}")
         return self._commands.rest(_DISK_FULL_SECONDS)
-
-    def _skips(self, outcome: Outcome) -> bool:
-        """Whether the element at which user code failed can be skipped from now on."""
-        failure = getattr(outcome.error, "hornbeam_failure", None)
-        identity = getattr(failure, "identity", None)
-        if self._settings.skip_poison_to is None or failure is None or identity is None:
-            return False
-        known = self.record.poison.get(failure.step, {})
-        if identity in known:
-            return False
-        known = {**known, identity: failure.element or f"key {failure.key}, {failure.timestamp}"}
-        self.record = attrs.evolve(self.record, poison={**self.record.poison, failure.step: known})
-        self.folder.write_record(self.record)
-        _log.warning(
-            "Job %r skips %s; it goes to the topic %r.",
-            self.folder.job_name,
-            shown(failure),
-            self._settings.skip_poison_to,
-        )
-        return True
-
-    def _say_why_it_is_not_skipped(self, error: BaseException) -> None:
-        if self._settings.skip_poison_to is not None:
-            add_advice(error, f"--skip_poison_to cannot skip this: {why_not(error)}")
-
-    def _is_final(self, outcome: Outcome) -> bool:
-        """Whether another attempt would fail alike: what is wrong with the pipeline, or with files."""
-        if isinstance(outcome.error, CorruptionError):
-            if not outcome.error.path.startswith(self.folder.exchange):
-                raise outcome.error
-            return False  # the next attempt has an exchange of its own
-        return (
-            isinstance(outcome.error, BeamError) and getattr(outcome.error, "hornbeam_failure", None) is None
-        )
 
     def _wait_for_old_workers(self) -> None:
         """Workers of a coordinator that was killed end a moment after it; none of them may be left."""
@@ -291,12 +237,12 @@ class Coordinator:
     def _one_attempt(self) -> Outcome:
         self._keep_graph()
         origin = self._origin()
-        workers, graph, names, moves = self._settings.num_workers, self._graph, self._names(), False
+        workers, graph, names, moves = self.settings.num_workers, self._graph, self._names(), False
         metadata = {"workers": workers, **names, "attempt": 0}
         if origin is None:
             self._committer.recover([])
             if workers > 1:
-                RuntimeValueProvider.set_runtime_options(dict(self._settings.options))
+                RuntimeValueProvider.set_runtime_options(dict(self.settings.options))
                 origin = deal_splits(self.store, graph, workers, {**metadata, "quiesced": True, "tokens": []})
         else:
             if (end := self._commit_again(origin)) is not None:
@@ -316,9 +262,9 @@ class Coordinator:
             [self._begin(number, workers, origin, graph, moves) for number in range(workers)],
             self.store,
             self._committer,
-            self._settings.checkpoint_interval_ms / 1000,
-            self._settings.worker_timeout_ms / 1000,
-            self._settings.bundle_timeout_ms / 1000,
+            self.settings.checkpoint_interval_ms / 1000,
+            self.settings.worker_timeout_ms / 1000,
+            self.settings.bundle_timeout_ms / 1000,
             {"workers": workers, **names, "attempt": self.record.attempts},
             self._tick,
             self._pauses_ms,
@@ -357,7 +303,7 @@ class Coordinator:
         """Whether the checkpoint is for other workers, or another pipeline."""
         metadata = origin.metadata
         return (
-            metadata["workers"] != self._settings.num_workers
+            metadata["workers"] != self.settings.num_workers
             or metadata["plan"] != plan_signature(self._graph)
             or not self._relabelling.is_nothing
         )
@@ -371,7 +317,7 @@ class Coordinator:
 
     def _move(self, origin: Manifest) -> Manifest:
         OS_FILES.fault("coordinator.move")
-        workers = self._settings.num_workers
+        workers = self.settings.num_workers
         # Its tokens are committed, and name sinks of the old pipeline.
         metadata = {**origin.metadata, **self._names(), "workers": workers, "tokens": []}
         moved = move(self.store, origin, workers, self._graph, self._relabelling, metadata)
@@ -406,7 +352,7 @@ class Coordinator:
     def _begin(
         self, number: int, workers: int, origin: Manifest | None, graph: Graph, is_quiet: bool
     ) -> Begin:
-        settings = self._settings
+        settings = self.settings
         return Begin(
             job_name=self.folder.job_name,
             graph=graph,
@@ -434,7 +380,7 @@ class Coordinator:
         )
 
     def _poison(self) -> Poison | None:
-        topic = self._settings.skip_poison_to
+        topic = self.settings.skip_poison_to
         return None if topic is None else Poison(self.record.poison, self.folder.log_dir, topic)
 
     # Many times a second
@@ -464,8 +410,8 @@ class Coordinator:
 
     def _drain_in_time(self, attempt: Attempt, now: float) -> None:
         """Drains the job `--run_for_secs` after its workers were first at work."""
-        if self._drain_at is None and self._settings.run_for_seconds is not None and attempt.are_ready():
-            self._drain_at = now + self._settings.run_for_seconds
+        if self._drain_at is None and self.settings.run_for_seconds is not None and attempt.are_ready():
+            self._drain_at = now + self.settings.run_for_seconds
         if self._drain_at is not None and now >= self._drain_at and not self._commands.is_draining:
             self._commands.drain(attempt)
 
