@@ -17,6 +17,7 @@ May import: planner, engine, processes, storage, io's two-phase sinks, the froze
     what a worker says                                          worker_output
     the stages of a worker and the edges between them           task, plans, edges, routing, key_groups, first_splits, poison
     how rows cross from worker to worker                        exchange, rows_under_way
+    when a snapshot is cut, markers                             cuts, copies
     what a snapshot holds                                       snapshots, state_names, keyed_entries, last_checkpoint
     how it comes back                                           restoring
     state for other workers, or for a changed pipeline          origin, moving

@@ -11,7 +11,6 @@ another one (Chandy and Lamport, "Distributed Snapshots", TOCS 1985; the channel
 
 from __future__ import annotations
 
-import gc
 import os
 import pickle
 import queue
@@ -19,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 import attrs
 
@@ -27,6 +26,7 @@ from hornbeam.error import InternalError
 from hornbeam.runners.engine.clock import ManualClock
 from hornbeam.runners.engine.head import DELETED
 from hornbeam.runners.engine.stream_stage import StreamStage
+from hornbeam.runners.log.copies import ForkedWrite
 from hornbeam.runners.log.exchange import Exchange, dumps
 from hornbeam.runners.log.keyed_entries import KeyedChanges
 from hornbeam.runners.log.room import until_there_is_room
@@ -41,7 +41,6 @@ from hornbeam.runners.log.state_names import (
     local_key,
 )
 from hornbeam.runners.log.task import Task
-from hornbeam.runners.processes.ends import end_with_parent
 from hornbeam.storage.checkpoint import StateFile, WriteTicket
 from hornbeam.storage.files import OS_FILES
 
@@ -88,8 +87,6 @@ class Cut:
     pause_seconds: float = 0.0
     #: The copy of the process that writes what is large, if there is one.
     copy: ForkedWrite | None = None
-    #: Called when the checkpoint has been published.
-    finalizers: list[Callable[[], None]] = attrs.field(factory=list)
     #: Tokens of sinks: made at the cut, completed by calling them in the background.
     tokens: list[Callable[[], Any]] = attrs.field(factory=list)
 
@@ -104,78 +101,6 @@ class SnapshotReport:
     pause_ms: float
     write_ms: float
     in_flight_bytes: int
-
-
-class CopyDiedError(InternalError):
-    """A copy of the process has gone without a word, as a killed worker would."""
-
-
-class ForkedWrite:
-    """A copy of the process, made at the cut, that tells what changed and writes it, while the process goes on.
-
-    A fork copies no memory until one of the two writes to it, so the cut takes some milliseconds however much has changed.
-    """
-
-    def __init__(
-        self,
-        write: Callable[[Callable[[str], None]], tuple[StateFile, ...]],
-        ended: Callable[[], None] = lambda: None,
-    ) -> None:
-        """`write` is called in the copy, with what tells of a full disk; `ended` here, when the copy has gone."""
-        self._ended = ended
-        #: What is to be let go of when the copy has gone.
-        self.dropped: list[Any] = []
-        self._read, writing = os.pipe()
-        parent = os.getpid()
-        self._pid = os.fork()
-        if self._pid == 0:
-            _be_the_copy(parent, writing, write)
-        os.close(writing)
-
-    def files(self, paused: Callable[[str], None]) -> tuple[StateFile, ...]:
-        """What the copy wrote, once it has. Raises what it failed with."""
-        with os.fdopen(self._read, "rb") as told:
-            while True:
-                try:
-                    message = pickle.load(told)
-                except (EOFError, pickle.UnpicklingError):  # also in the middle of what it said
-                    self._wait()
-                    raise CopyDiedError("the copy of a worker that writes its state has died") from None
-                if isinstance(message, str):
-                    paused(message)
-                    continue
-                self._wait()
-                if isinstance(message, BaseException):
-                    raise message
-                while self.dropped:
-                    self.dropped.pop()  # one by one, so that other threads come between
-                files: tuple[StateFile, ...] = message
-                return files
-
-    def _wait(self) -> None:
-        os.waitpid(self._pid, 0)
-        self._ended()
-
-
-def _be_the_copy(
-    parent: int, writing: int, write: Callable[[Callable[[str], None]], tuple[StateFile, ...]]
-) -> NoReturn:
-    """The life of the copy. It has one thread, and touches nothing that another thread may have held a lock of."""
-    gc.disable()  # it would touch, and so copy, everything
-    try:
-        end_with_parent(parent)
-        with os.fdopen(writing, "wb") as told:
-
-            def tell(message: Any) -> None:
-                told.write(dumps(message))
-                told.flush()
-
-            try:
-                tell(write(tell))
-            except BaseException as error:
-                tell(error)
-    finally:
-        os._exit(0)
 
 
 class Snapshots:

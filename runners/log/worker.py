@@ -19,6 +19,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from hornbeam.metrics.execution import MetricsRegistry
@@ -29,6 +30,8 @@ from hornbeam.runners.engine.clock import NEVER, Clock, ManualClock, WallClock
 from hornbeam.runners.engine.explain import explain_stages
 from hornbeam.runners.engine.lifecycle import tear_down
 from hornbeam.runners.engine.stream_stage import StreamStage
+from hornbeam.runners.log.copies import CopyDiedError
+from hornbeam.runners.log.cuts import Cuts
 from hornbeam.runners.log.exchange import Exchange, Rows, dumps
 from hornbeam.runners.log.failures import signature_of
 from hornbeam.runners.log.memory_budget import KEPT_BYTES_MIN, MemoryBudget
@@ -58,15 +61,7 @@ from hornbeam.runners.log.restoring import begin_task, restore_task
 from hornbeam.runners.log.room import WorkerSpace, until_there_is_room
 from hornbeam.runners.log.rows_under_way import RowsUnderWay
 from hornbeam.runners.log.sinks import Sinks
-from hornbeam.runners.log.snapshots import (
-    CopyDiedError,
-    Cut,
-    ForkedWrite,
-    SnapshotReport,
-    Snapshots,
-    SnapshotThread,
-    write_entries,
-)
+from hornbeam.runners.log.snapshots import SnapshotReport, SnapshotThread
 from hornbeam.runners.log.step_status import StepReports
 from hornbeam.runners.log.task import Task
 from hornbeam.runners.log.whereabouts import whereabouts
@@ -74,7 +69,6 @@ from hornbeam.runners.log.worker_output import say_where
 from hornbeam.runners.processes.channel import MessageChannel
 from hornbeam.runners.processes.remote_errors import carried
 from hornbeam.storage import files
-from hornbeam.storage.checkpoint import StateFile, WriteTicket
 from hornbeam.storage.files import OS_FILES
 from hornbeam.utils.run_end import run_scope
 
@@ -127,15 +121,12 @@ class Worker:
         self._frozen_now = 0
         self._polls: list[int] = []
         self._was_done = False
-        self._cut_number = 0
-        self._markers: dict[int, int] = {}
         self._wanted: TakeSnapshot | None = None
         self._is_frozen = False
         self._is_held = False
         self._bundles = 0
         #: Whether what others sent in this turn told anything new.
         self._is_news = False
-        self._cuts: dict[int, Cut] = {}
         self._next_status = 0.0
         self._is_forked = False
         os.register_at_fork(after_in_child=self._forked)
@@ -206,8 +197,7 @@ class Worker:
             stages = self._task.stages.values()
             skip_callbacks(begin.poison, (each for stage in stages for each in stage.operators.values()))
         self._sinks = Sinks(self._task)
-        self._snapshots = Snapshots(self._task)
-        self._thread = SnapshotThread(
+        thread = SnapshotThread(
             begin.worker,
             self._exchange,
             self._reported,
@@ -215,6 +205,8 @@ class Worker:
             self._tell_paused,
             begin.restore_from is not None,
         )
+        sinks = None if begin.at_least_once else self._sinks
+        self._cuts = Cuts(self._task, self._exchange, sinks, thread, self._space, self._tell_paused)
         self._rows = RowsUnderWay(begin.exchange, begin.worker, begin.workers, len(self._task.edges))
         self._reports = StepReports(self._task, self._rows)
 
@@ -297,16 +289,14 @@ class Worker:
         took = False
         for sender, channel in self._exchange.ins.items():
             for _ in range(_RECORDS_MAX):
-                if self._markers.get(sender, 0) > self._cut_number:
-                    break  # what comes now was sent after the sender's cut: ours comes first
+                if self._cuts.comes_after(sender):
+                    break
                 record = channel.take()
                 if record is None:
                     break
                 took = True
                 if record.marker is not None:
-                    self._markers[sender] = int(record.marker)
-                    if int(record.marker) > self._cut_number:
-                        self._wanted = pickle.loads(record.data)
+                    self._want(self._cuts.marked(sender, record))
                 else:
                     self._deliver(record.data, sender)
         return took
@@ -338,10 +328,8 @@ class Worker:
         for other, outbox in self._task.outboxes.items():
             if outbox.messages:
                 self._rows.sent(other, outbox.messages)
-                self._append(other, dumps(outbox.take()))
-
-    def _append(self, other: int, data: bytes, marker: bytes | None = None) -> None:
-        until_there_is_room(lambda: self._exchange.outs[other].append(data, marker), self._tell_paused)
+                data, out = dumps(outbox.take()), self._exchange.outs[other]
+                until_there_is_room(partial(out.append, data), self._tell_paused)
 
     def _look_whether_to_restart(self) -> None:
         """Test mode: after so many bundles stand still until the attempt ends with a checkpoint.
@@ -386,19 +374,11 @@ class Worker:
             self._handlers[type(message)](self, message)
 
     def _want(self, message: TakeSnapshot) -> None:
-        if message.checkpoint > self._cut_number:
+        if message.checkpoint > self._cuts.number:
             self._wanted = message
 
     def _published(self, message: Published) -> None:
-        cut = self._cuts.pop(message.checkpoint, None)
-        failed: BaseException | None = None
-        for finalize in () if cut is None else cut.finalizers:
-            try:
-                finalize()
-            except Exception as error:
-                failed = failed or error
-        if failed is not None:
-            raise failed
+        self._cuts.published(message.checkpoint)
 
     def _quiesce(self, message: Quiesce) -> None:
         if message.on and not self._is_quiet:
@@ -432,55 +412,11 @@ class Worker:
     # Snapshots
 
     def _cut(self, wanted: TakeSnapshot) -> None:
-        began = time.perf_counter()
         self._wanted = None
-        number = wanted.checkpoint
-        OS_FILES.fault("worker.cut")
-        tokens = [] if self._begin.at_least_once else self._sinks.prepare(number)
-        OS_FILES.fault("worker.prepared")
-        marker = str(number).encode()
-        data = pickle.dumps(wanted, 5)
-        for other in self._exchange.outs:
-            self._append(other, data, marker)
-        positions: dict[int, int | None] = {}
-        for sender, channel in self._exchange.ins.items():
-            has_come = self._markers.get(sender, 0) >= number
-            positions[sender] = None if has_come else channel.offset
-            if not has_come:
-                channel.kept_from = channel.offset
-        if wanted.is_last:
-            self._snapshots.forget_keys()
         if self._memory.look():
             self._task.keep_within(self._memory.kept_bytes)
-        large = self._snapshots.large()
-        copy = self._copy(large, wanted.ticket) if large else None
-        changed, local = self._snapshots.changed(large), self._snapshots.local()
-        finalizers = [call for stage in self._task.stages.values() for call in stage.take_finalizers()]
-        self._cut_number = number
+        self._cuts.take(wanted)
         self._is_frozen = wanted.freeze
-        cut = Cut(number, wanted.ticket, changed, local, positions, 0.0, copy, finalizers, tokens)
-        self._cuts[number] = cut
-        cut.pause_seconds = time.perf_counter() - began
-        OS_FILES.fault("worker.cut.done")
-        self._thread.write(cut)
-
-    def _copy(self, large: list[StreamStage], ticket: WriteTicket) -> ForkedWrite:
-        """Has a copy of the process tell and write what is large; here it is forgotten, once the copy has gone."""
-        snapshots, worker = self._snapshots, self._begin.worker
-
-        def write(paused: Callable[[str], None]) -> tuple[StateFile, ...]:
-            OS_FILES.fault("copy.begin")
-            pieces = (changes.entries() for changes in snapshots.changed_in(large))
-            written = write_entries(ticket, f"w{worker}c", pieces, paused)
-            OS_FILES.fault("copy.written")
-            return written
-
-        self._space.hold()
-        copy = ForkedWrite(write, self._space.release)
-        for stage in large:
-            assert stage.head is not None
-            copy.dropped += stage.head.drop_changes()
-        return copy
 
     def _reported(self, report: SnapshotReport) -> None:
         self.send(report)

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from hornbeam.runners.log import snapshots
-from hornbeam.runners.log.snapshots import CopyDiedError, ForkedWrite
+from hornbeam.runners.log import copies
+from hornbeam.runners.log.copies import CopyDiedError, ForkedWrite
 
 
 @pytest.mark.parametrize("said", [b"", b"half"])
 def test_a_copy_that_dies_is_no_failure_of_the_job(said: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the middle of its report it was taken for one."""
-    whole: Any = snapshots.dumps
-    monkeypatch.setattr(snapshots, "dumps", lambda message: whole(message)[: -3 if said else 0])
+    whole: Any = copies.dumps
+    monkeypatch.setattr(copies, "dumps", lambda message: whole(message)[: -3 if said else 0])
     ended: list[bool] = []
     copy = ForkedWrite(lambda _: (), lambda: ended.append(True))
     with pytest.raises(CopyDiedError):

@@ -23,7 +23,7 @@ from hornbeam.runners.engine import cold_index, cold_store, cold_wakes
 from hornbeam.runners.engine.cold_store import ColdRecord, ColdStore
 from hornbeam.runners.engine.keys import EncodedKey
 from hornbeam.runners.engine.spill import TemporarySpace
-from hornbeam.runners.log.snapshots import ForkedWrite
+from hornbeam.runners.log.copies import ForkedWrite
 
 
 class Colliding(EncodedKey):
