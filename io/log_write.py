@@ -75,7 +75,13 @@ class LogSink(TwoPhaseSink):
         """Makes the target topic, or sees to it that it is there."""
         log = self._opened()
         if self.partitions is None and not self.settings:
-            log.topic(self.topic)
+            try:
+                log.topic(self.topic)
+            except UnknownTopicError as error:
+                error.add_note(
+                    f"make it (hornbeam log create {self.directory} {self.topic}), or give WriteToLog(partitions=1)"
+                )
+                raise
         else:
             log.ensure_topic(self.topic, self.partitions or 1, **self.settings)
 

@@ -43,10 +43,21 @@ def _print(kind: type[BaseException], error: BaseException, trace: TracebackType
 
 def _is_message(error: BaseException, trace: TracebackType | None) -> bool:
     """Whether the message says it all: one of ours, about what is around the pipeline."""
-    if getattr(error, "hornbeam_failure", None) is not None or not _is_told_by_us(error):
+    if not _is_told_by_us(error) or not any(map(_is_running, _frames(trace))):
         return False
-    modules = [_module(part) for part in _frames(trace)]
-    return _is_our_module(modules[-1]) and any(module.startswith(_RUNNING) for module in modules)
+    return not any(_goes_through_the_author(part.__traceback__) for part in _chain(error, set()))
+
+
+def _is_running(part: TracebackType) -> bool:
+    # A runner may have cut its own frames off.
+    is_run = _module(part) == "hornbeam.pipeline" and part.tb_frame.f_code.co_name == "run"
+    return is_run or _module(part).startswith(_RUNNING)
+
+
+def _goes_through_the_author(trace: TracebackType | None) -> bool:
+    """Whether we had called somebody else when it was raised."""
+    ours = [_is_ours(part) for part in _frames(trace)]
+    return True in ours and not all(ours[ours.index(True) :])
 
 
 def _is_the_authors(error: BaseException, trace: TracebackType | None) -> bool:
@@ -62,9 +73,9 @@ def _is_the_authors(error: BaseException, trace: TracebackType | None) -> bool:
 def _is_told_by_us(error: BaseException) -> bool:
     if isinstance(error, InternalError):
         return False
-    return isinstance(error, BeamError) or any(
-        kind.__name__ == "StorageError" and _is_our_module(kind.__module__) for kind in type(error).__mro__
-    )
+    return isinstance(error, BeamError) or _is_our_module(
+        type(error).__module__
+    )  # storage has roots of its own
 
 
 def _print_without_ours(error: BaseException) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 
@@ -125,6 +126,7 @@ def test_what_has_nothing_to_do_with_pipelines_is_shown_as_ever(capsys: pytest.C
 
 PROGRAM = """
 import sys
+import types
 import hornbeam as beam
 {before}
 beam.Pipeline(argv=["--memory_limit=lots"]).run()
@@ -153,3 +155,31 @@ def test_as_a_process(before: str, printed: str, tmp_path: Path) -> None:
     (line,) = ended.stderr.splitlines()
     assert ended.returncode == 1
     assert line.startswith(printed)
+
+
+class Opens(beam.DoFn):
+    """Fails as our own steps do: by an error of ours that another one of ours led to."""
+
+    def setup(self) -> None:
+        raise MissingFileError("/a/b", "open", "no such file") from OSError("beneath")
+
+    def process(self, element: int) -> None:
+        """Is not come to."""
+
+
+def test_an_error_of_storage_in_a_step_says_it_all_unless_the_authors_code_ran_into_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        p = beam.Pipeline()
+        p | beam.Create([1]) | "Open" >> beam.ParDo(Opens())
+        p.run()
+
+    lines = shown(fail, capsys)
+    assert any("in setup" in line for line in lines)  # the author's
+    ours = {**Opens.setup.__globals__, "__name__": "hornbeam.io.somewhere"}
+    monkeypatch.setattr(Opens, "setup", types.FunctionType(Opens.setup.__code__, ours))
+    assert shown(fail, capsys) == [
+        "hornbeam.storage.errors.MissingFileError: open /a/b: no such file",
+        "while running step 'Open, setup'",
+    ]
