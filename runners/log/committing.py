@@ -2,7 +2,8 @@
 
 The tokens lie in the checkpoint's manifest. Whoever dies after the publishing and before the commit leaves it to the
 next start, which commits the tokens of the checkpoint that it begins from before anything runs, but for those that are
-noted as committed (`commit_note`); committing twice is harmless by contract.
+noted as committed (`commit_note`); committing twice is harmless by contract. They are committed by the sinks of the
+pipeline that prepared them: those of a changed pipeline may have the same labels and write elsewhere.
 """
 
 from __future__ import annotations
@@ -28,8 +29,13 @@ _OPEN_MAX = 8
 class Committer:
     """Commits in a thread of its own. Tokens are handed about as manifests hold them (`encoded`)."""
 
-    def __init__(self, sinks: dict[str, Any], note: CommitNote) -> None:
-        """`sinks` are the two-phase sinks by the label of their step; `note` is what was committed before."""
+    def __init__(
+        self, sinks: dict[str, Any], note: CommitNote, old_sinks: dict[str, Any] | None = None
+    ) -> None:
+        """`sinks` are the two-phase sinks by the label of their step; `note` is what was committed before; `old_sinks` are
+        those of the pipeline before, if it was another one."""
+        self._new = sinks
+        self._old = sinks if old_sinks is None else old_sinks
         self._sinks = sinks
         self._note = note
         #: Checkpoints with their tokens; None ends the thread.
@@ -40,6 +46,14 @@ class Committer:
         self.error: BaseException | None = None
         self._thread: threading.Thread | None = None
         self._is_stopping = False
+
+    def turn_to(self, is_old: bool) -> None:
+        """Tokens are those of the old pipeline from now on, or of the new one. Nothing may be under way."""
+        sinks = self._old if is_old else self._new
+        if sinks is not self._sinks:
+            self._queue.join()
+            _release(self._sinks)  # both may hold the same things open
+            self._sinks = sinks
 
     @staticmethod
     def encoded(tokens: Sequence[Any]) -> list[str]:
@@ -94,6 +108,17 @@ class Committer:
             if hasattr(sink, "recover"):
                 sink.recover([token for other, token in tokens if other == label])
 
+    def clear(self) -> None:
+        """Has the sinks clear away all that is staged: the job has ended, and everything is committed."""
+        self.recover([])
+        if self._old is not self._new:
+            for label, sink in self._old.items():
+                try:
+                    if hasattr(sink, "recover"):
+                        sink.recover([])
+                except Exception:  # the place may have gone with the old pipeline
+                    _log.warning("Step %r: what its old sink has staged stays", label, exc_info=True)
+
     def abort(self, tokens: Sequence[Any]) -> None:
         """Gives up what was prepared for a checkpoint that will not be; best effort."""
         for label, token in tokens:
@@ -114,12 +139,9 @@ class Committer:
 
     def release(self) -> None:
         """Has sinks let go of what they keep open, once nothing is under way; best effort."""
-        for label, sink in self._sinks.items() if self.is_through else ():
-            try:
-                if hasattr(sink, "release"):
-                    sink.release()
-            except Exception:
-                _log.warning("Step %r: its sink cannot be closed", label, exc_info=True)
+        if self.is_through:
+            _release(self._old)
+            _release(self._new)
 
     def check(self) -> None:
         """Raises what a commit failed with."""
@@ -149,3 +171,12 @@ class Committer:
             OS_FILES.fault("sink.commit")
             self._sinks[label].commit(token)
             OS_FILES.fault("sink.committed")
+
+
+def _release(sinks: dict[str, Any]) -> None:
+    for label, sink in sinks.items():
+        try:
+            if hasattr(sink, "release"):
+                sink.release()
+        except Exception:
+            _log.warning("Step %r: its sink cannot be closed", label, exc_info=True)

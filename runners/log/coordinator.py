@@ -33,7 +33,6 @@ from hornbeam.runners.log.attempt import (
     exchange_folder,
 )
 from hornbeam.runners.log.commands import COMMANDS_SECONDS, Commands
-from hornbeam.runners.log.commit_note import CommitNote
 from hornbeam.runners.log.committing import Committer
 from hornbeam.runners.log.damage import damaged_state
 from hornbeam.runners.log.environment import faults_of, is_disk_full, restart_after
@@ -82,7 +81,7 @@ class Coordinator:
         record: JobRecord,
         graph: Graph,
         settings: JobSettings,
-        sinks: dict[str, Any],
+        committer: Committer,
         relabelling: Relabelling,
     ) -> None:
         self.folder = folder
@@ -92,7 +91,7 @@ class Coordinator:
         self._graph = graph
         self.settings = settings
         self._relabelling = relabelling
-        self._committer = Committer(sinks, CommitNote(folder.commit_note, record.created_micros))
+        self._committer = committer
         self._spilled = folder.spilled(settings.temp_dir)
         self._attempt: Attempt | None = None
         self._commands = Commands(self)
@@ -245,6 +244,7 @@ class Coordinator:
                 RuntimeValueProvider.set_runtime_options(dict(self.settings.options))
                 origin = deal_splits(self.store, graph, workers, {**metadata, "quiesced": True, "tokens": []})
         else:
+            self._committer.turn_to(graph_name(origin) != self._graph_name)
             if (end := self._commit_again(origin)) is not None:
                 return end
             moves = self._has_to_move(origin)
@@ -252,6 +252,7 @@ class Coordinator:
             origin, moves = self._move(origin), False
         elif origin is not None and moves:
             workers, (graph, names) = origin.metadata["workers"], self._old_pipeline(origin)
+        self._committer.turn_to(moves)
         if not moves:
             self.folder.write_graph(graph)
         self.record = attrs.evolve(
@@ -446,7 +447,7 @@ class Coordinator:
             CANCELLED,
             INTERRUPTED,
         ):  # all is committed: what is staged is not wanted any more
-            self._committer.recover([])
+            self._committer.clear()
         OS_FILES.fault("coordinator.ending")
         self._write_record_somehow()  # last: a job that has ended is not started again, and what is left then stays
         OS_FILES.fault("coordinator.ended")

@@ -19,6 +19,8 @@ from hornbeam.options.pipeline_options import (
     WorkerOptions,
 )
 from hornbeam.runners.log import states
+from hornbeam.runners.log.commit_note import CommitNote
+from hornbeam.runners.log.committing import Committer
 from hornbeam.runners.log.coordinator import Coordinator
 from hornbeam.runners.log.job_folder import JobFolder
 from hornbeam.runners.log.job_record import JobRecord
@@ -104,6 +106,7 @@ class LogRunner(PipelineRunner):
             record, options=settings.options, state=states.RUNNING, starts=record.starts + 1
         )
         relabelling, sinks = Relabelling(), sinks_of(graph)
+        old_sinks = sinks
         origin = _origin(folder, record) if record.starts > 1 else None
         if origin is None and record.has_checkpoints:
             raise DataError(
@@ -113,13 +116,13 @@ class LogRunner(PipelineRunner):
         if origin is not None:
             old = _old_graph(folder, graph, origin)
             relabelling = _relabelling(old, graph, log_options, folder.job_name)
-            # What an older pipeline's sinks have prepared is committed by them, whatever they are called now.
-            sinks = {**sinks_of(old), **sinks}
+            old_sinks = sinks_of(old)
         else:
             folder.write_graph(graph)
         folder.write_record(record)
         OS_FILES.fault("job.started")
-        coordinator = Coordinator(folder, lock, record, graph, settings, sinks, relabelling)
+        committer = Committer(sinks, CommitNote(folder.commit_note, record.created_micros), old_sinks)
+        coordinator = Coordinator(folder, lock, record, graph, settings, committer, relabelling)
         coordinator.announce()
         return coordinator
 

@@ -113,3 +113,36 @@ def test_what_waits_to_be_committed_when_a_job_ends_is_left_to_the_next_start() 
     sink.let_through.release(2)
     committer.stop(60)
     assert sink.committed == ["a"] and committer.uncommitted() == encoded("b")
+
+
+class Records:
+    """A sink that says what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def commit(self, token: Any) -> None:
+        self.told.append(("commit", token))
+
+    def recover(self, tokens: Any) -> None:
+        self.told.append(("recover", list(tokens)))
+
+    def release(self) -> None:
+        self.told.append(("release",))
+
+
+def test_tokens_are_committed_by_the_sinks_of_the_pipeline_that_prepared_them() -> None:
+    old, new = Records(), Records()
+    committer = Committer({"s": new}, CommitNote("/no/folder/committed.json", 1), {"s": old})
+    committer.turn_to(True)
+    committer.commit(1, encoded("a"))
+    committer.wait()
+    committer.recover([("s", "a")])
+    committer.commit(2, encoded("b"))
+    committer.turn_to(False)
+    committer.commit(3, encoded("c"))
+    committer.wait()
+    assert old.told == [("commit", "a"), ("recover", ["a"]), ("commit", "b"), ("release",)]
+    assert new.told == [("release",), ("commit", "c")]
+    committer.clear()
+    assert (old.told[-1], new.told[-1]) == (("recover", []), ("recover", []))

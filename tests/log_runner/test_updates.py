@@ -7,12 +7,14 @@ Half of the input comes before the change, half after it, all in one window; the
 from __future__ import annotations
 
 import ast
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from log_runner import campaign_jobs, staged_files
 from log_runner.running import await_
 
 import hornbeam as beam
@@ -263,3 +265,30 @@ def test_another_topic_is_read(sales: Sales) -> None:
     assert result.drain() == "DRAINED"
     assert dict(sales.rows("totals")) == totals(ALL)
     assert sorted(sales.rows("numbers")) == numbers()
+
+
+def test_what_was_prepared_for_one_place_is_committed_there_though_the_pipeline_writes_elsewhere_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen: killed before a commit and started with another topic, a job stuck; with another log, its rows were lost."""
+
+    def run(folder: str) -> Any:
+        options = ["--runner=LogRunner", "--job_name=j", f"--log_dir={tmp_path}", "--num_workers=1",
+                   "--checkpoint_interval_ms=20"]  # fmt: skip
+        p = beam.Pipeline(options=PipelineOptions(options))
+        read = p | beam.Create([0], reshuffle=False) | "Read" >> beam.ParDo(campaign_jobs.reading(100, 0.002))
+        read | "Write" >> beam.ParDo(staged_files.WriteStaged(str(tmp_path / folder)))
+        return p.run().wait_until_finish()
+
+    def fail(folder: str, token: str) -> None:
+        raise OSError("not there just now")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(staged_files, "commit", fail)
+        with pytest.raises(OSError, match="not there"):
+            run("old")
+    assert run("new") == "DONE"
+    old, new = (list(staged_files.committed(str(tmp_path / name))) for name in ("old", "new"))
+    assert old and new
+    assert Counter(value for _, (value, _) in [*old, *new]) == Counter(range(100))
+    assert not [name for name in os.listdir(tmp_path / "old") if name.startswith(staged_files.STAGED)]
