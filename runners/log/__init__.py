@@ -2,7 +2,8 @@
 
 A coordinator (the process that runs the pipeline's program) and N workers. Each worker runs one instance of every
 stage; rows go between workers through partitions of a log; from time to time all workers take a snapshot on one
-consistent cut, which goes to the checkpoint store. How a checkpoint lives is told in docs/architecture.md.
+consistent cut, which goes to the checkpoint store. How a checkpoint lives, and what must hold, is told in
+docs/job-protocol.md.
 
 May import: planner, engine, processes, storage, io's two-phase sinks, the frozen specs of transforms. Imported by: cli.
 
