@@ -225,29 +225,3 @@ def from_entries(
         coded_windows.table[0] if len(coded_windows.table) == 1 else coded_windows,
         coded_panes.table[0] if len(coded_panes.table) == 1 else coded_panes,
     )
-
-
-def concat(bundles: list[Bundle]) -> Bundle:
-    """One bundle with the elements of all, in order."""
-    if len(bundles) == 1:
-        return bundles[0]
-    values: list[Any] = []
-    for bundle in bundles:
-        values.extend(bundle.values)
-    first = bundles[0]
-    if all(
-        b.is_uniform
-        and b.timestamps == first.timestamps
-        and b.windows == first.windows
-        and b.panes == first.panes
-        for b in bundles
-    ):
-        return first.with_values(values)
-    stamps: list[int] = []
-    windows: list[WindowSet] = []
-    panes: list[PaneInfo] = []
-    for bundle in bundles:
-        stamps.extend(bundle.timestamp_list())
-        windows.extend(bundle.window_list())
-        panes.extend(bundle.pane_list())
-    return from_entries(values, stamps, windows, panes)

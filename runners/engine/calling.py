@@ -84,8 +84,6 @@ class Call:
         self.per_window = any(p.kind in _PER_WINDOW for p in bound.context) or any(
             not side_inputs[tag].is_global for tag in self.sides
         )
-        #: Whether a call depends on the window through a side input.
-        self.windowed_sides = any(not side_inputs[tag].is_global for tag in self.sides)
         constants = {n: v for n, v in bound.keywords.items() if not isinstance(v, (Parameter, SideInputRef))}
         varying = {n: v for n, v in bound.keywords.items() if n not in constants}
         if constants:

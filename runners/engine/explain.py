@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 
 import attrs
 
-from hornbeam.runners.engine.head import END_OF_TIME, Hold
+from hornbeam.runners.engine.head import END_OF_TIME
 from hornbeam.runners.engine.stream_stage import Edge, StreamStage
 from hornbeam.utils.timestamp import MAX_TIMESTAMP_MICROS, MIN_TIMESTAMP_MICROS, Timestamp
 
@@ -193,9 +193,3 @@ def _date(micros: int) -> str:
         return str(Timestamp(micros=micros).to_utc_datetime().isoformat())
     except (ValueError, OverflowError):
         return f"{micros / 1e6:.6f} s"
-
-
-def held_by(stage: StreamStage) -> Hold | None:
-    """What first holds a stage's output back beyond its input, for metrics."""
-    holds = [] if stage.head is None else stage.head.holds()
-    return holds[0] if holds and holds[0].micros < stage.input_watermark else None

@@ -21,7 +21,6 @@ import numpy as np
 
 from hornbeam.error import NotSupportedError
 from hornbeam.metrics.execution import set_current
-from hornbeam.metrics.metricbase import MetricName
 from hornbeam.runners.engine.bundle import CHUNK, Bundle, Coded, Intervals
 from hornbeam.runners.engine.callbacks import Callback
 from hornbeam.runners.engine.calling import Call, Column, bind
@@ -34,6 +33,7 @@ from hornbeam.runners.engine.head import END_OF_TIME, ChangedColumns, Head, Hold
 from hornbeam.runners.engine.keyed_records import KeyedInput, KeyedRecords, Record, WindowTable, table_keys
 from hornbeam.runners.engine.keys import user_key
 from hornbeam.runners.engine.lasting_cells import LastingFamily, swept
+from hornbeam.runners.engine.late_data import count_late
 from hornbeam.runners.engine.present import UNKNOWN, Present
 from hornbeam.runners.engine.record_contents import RecordContents
 from hornbeam.runners.engine.side_inputs import SideInputReader
@@ -49,7 +49,6 @@ from hornbeam.transforms.dofn_params import DYNAMIC_TIMER_TAG_PARAM, DoFnParam
 from hornbeam.transforms.signature import DoFnSignature, MethodSignature
 from hornbeam.utils.windowed_value import PANE_INFO_UNKNOWN
 
-_DROPPED_LATE = MetricName("hornbeam", "dropped_late")
 _SIZED = (list, tuple)
 #: How many reasons `holds` gives.
 _HOLDS_MAX = 5
@@ -193,8 +192,7 @@ class StatefulOperator(DoFnOperator, Head):
             keep = np.flatnonzero(~gone[windows.codes])
             late = len(bundle.values) - len(keep)
             timely = bundle.take(list(map(bundle.values.__getitem__, keep.tolist())), keep)
-        if late and self.container is not None:
-            self.container.first_count(_DROPPED_LATE, late)
+        count_late(self.container, late)
         return timely
 
     def _work(self, bundle: Bundle, keys: list[Any]) -> None:

@@ -26,15 +26,13 @@ from hornbeam.runners.engine.bundle import CHUNK, Bundle
 from hornbeam.runners.engine.failures import naming, note_failure, raised_at_key
 from hornbeam.runners.engine.keyed_windows import KeyedWindow, OpenWindow
 from hornbeam.runners.engine.keys import user_key
+from hornbeam.runners.engine.late_data import DROPPED_CLOSED, DROPPED_LATE, count_late
 from hornbeam.runners.engine.operator import Receiver
 from hornbeam.runners.engine.pairs import GroupingSpec, Pairs, places_by_window, refuse_non_pairs
 from hornbeam.runners.engine.pane_outputs import EARLY, LATE, ON_TIME, PaneOutputs, PaneTable
 from hornbeam.runners.engine.spill import Spool, TemporarySpace
 from hornbeam.runners.engine.triggered_state import TriggeredState
 from hornbeam.transforms.trigger import AccumulationMode
-
-DROPPED_LATE = MetricName("hornbeam", "dropped_late")
-DROPPED_CLOSED = MetricName("hornbeam", "dropped_closed")
 
 _second, _order = itemgetter(1), attrgetter("order")
 
@@ -307,12 +305,8 @@ class TriggeredGrouping(TriggeredState):
     # Dropped elements
 
     def _drop(self, name: MetricName, places: list[int]) -> None:
-        self._count(name, len(places))
+        count_late(self.container, len(places), name)
         self._dropped.extend(places)
-
-    def _count(self, name: MetricName, count: int) -> None:
-        if self.container is not None:
-            self.container.first_count(name, count)
 
     def _emit_dropped(self, bundle: Bundle) -> None:
         places, self._dropped = sorted(self._dropped), []

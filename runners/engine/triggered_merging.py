@@ -12,11 +12,12 @@ from hornbeam.metrics.execution import MetricsContainer
 from hornbeam.runners.engine.bundle import Bundle, Intervals
 from hornbeam.runners.engine.cold_store import Entry
 from hornbeam.runners.engine.keyed_windows import KeyedWindow, OpenWindow, expiry
+from hornbeam.runners.engine.late_data import DROPPED_CLOSED, DROPPED_LATE, count_late
 from hornbeam.runners.engine.merging import merge_windows
 from hornbeam.runners.engine.operator import Receiver
 from hornbeam.runners.engine.pairs import GroupingSpec
 from hornbeam.runners.engine.spill import TemporarySpace
-from hornbeam.runners.engine.triggered_grouping import DROPPED_CLOSED, DROPPED_LATE, TriggeredGrouping
+from hornbeam.runners.engine.triggered_grouping import TriggeredGrouping
 from hornbeam.runners.engine.window_tables import (
     ENDS,
     HOLDS,
@@ -157,7 +158,7 @@ class MergingTriggeredGrouping(TriggeredGrouping):
         merged.closed = self._machine.is_finished(merged.trigger)
         if merged.closed:
             if merged.fresh:  # of windows that were open, and became one with a closed one
-                self._count(DROPPED_CLOSED, merged.fresh)
+                count_late(self.container, merged.fresh, DROPPED_CLOSED)
             self._close(merged)
 
     def _forget(self, window: OpenWindow) -> None:

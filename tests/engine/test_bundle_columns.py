@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hornbeam.runners.engine.bundle import Bundle, Coded, Intervals, concat, from_entries
+from hornbeam.runners.engine.bundle import Bundle, Coded, Intervals, from_entries
 from hornbeam.transforms.window import GlobalWindow, IntervalWindow
 from hornbeam.utils.windowed_value import PANE_INFO_UNKNOWN, PaneInfo, PaneInfoTiming
 
@@ -107,12 +107,6 @@ def test_chunks(bundle, size):
 def test_from_entries_gives_the_entries_back(bundle):
     rows = rows_of(bundle)
     assert rows_of(from_entries(*(list(column) for column in zip(*rows)))) == rows
-
-
-@given(st.lists(bundles(), min_size=1, max_size=4))
-@settings(max_examples=60, deadline=None)
-def test_concat(parts):
-    assert rows_of(concat(parts)) == [row for part in parts for row in rows_of(part)]
 
 
 def test_from_entries_shares_what_is_equal():
