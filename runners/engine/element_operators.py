@@ -91,7 +91,12 @@ class FilterOperator(CallingOperator):
 
     def _process(self, bundle: Bundle) -> None:
         keep = self._results(bundle)
-        values = list(compress(bundle.values, keep))
+        left = iter(keep)
+        try:
+            values = list(compress(bundle.values, left))
+        except BaseException as error:  # what the function gave has no truth value
+            note_failure(error, self.label, bundle, position(left, bundle))
+            raise
         if not values:
             return
         if len(values) == len(keep):

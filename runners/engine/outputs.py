@@ -13,6 +13,7 @@ import numpy as np
 from hornbeam.pvalue import TaggedOutput
 from hornbeam.runners.engine.assignment import WindowAssigner
 from hornbeam.runners.engine.bundle import Bundle, Micros, WindowSet, from_entries
+from hornbeam.runners.engine.clock import NEVER
 from hornbeam.runners.engine.failures import naming, note_failure
 from hornbeam.runners.engine.operator import Receiver, discard
 from hornbeam.transforms.stamped import TimestampedValues
@@ -46,14 +47,16 @@ def micros_column(stamps: list[Any]) -> Micros:
             return np.array([stamp.micros for stamp in stamps], dtype=np.int64)
     except OverflowError:
         pass
-    micros = [micros_of(stamp) for stamp in stamps]
-    try:
-        return np.array(micros, dtype=np.int64)
-    except OverflowError:
-        worst = max(stamps, key=lambda stamp: abs(micros_of(stamp)))
+    return np.array([_within_time(micros_of(stamp)) for stamp in stamps], dtype=np.int64)
+
+
+def _within_time(micros: int) -> int:
+    """The same; ValueError for a timestamp that columns cannot hold."""
+    if not -NEVER <= micros < NEVER:
         raise ValueError(
-            f"timestamp {worst!r} lies outside of the time that there is (about 292,000 years)"
-        ) from None
+            f"{Timestamp(micros=micros)!r} lies outside of the time that there is (about 292,000 years)"
+        )
+    return micros
 
 
 def shared_or_column(stamps: Micros) -> int | Micros:
@@ -150,14 +153,14 @@ class Outputs:
             if isinstance(value, WindowedValue):
                 value, stamp, windows, pane = (
                     value.value,
-                    value.timestamp_micros,
+                    _within_time(value.timestamp_micros),
                     tuple(value.windows),
                     value.pane_info,
                 )
             elif isinstance(value, TimestampedValue):
                 times = len(windows)
-                moved = Bundle([value.value], value.timestamp_micros, windows[:1], pane)
-                value, stamp = value.value, value.timestamp_micros
+                value, stamp = value.value, _within_time(value.timestamp_micros)
+                moved = Bundle([value], stamp, windows[:1], pane)
                 assigned = self._assign(moved)
                 windows = assigned if type(assigned) is tuple else assigned.to_list()[0]  # type: ignore[union-attr]
             values, stamps, sets, panes = columns.setdefault(tag, ([], [], [], []))
@@ -190,7 +193,7 @@ def _each_alone(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
 def _first_unreadable(stamps: list[Any]) -> int | None:
     for index, stamp in enumerate(stamps):
         try:
-            micros_of(stamp)
+            _within_time(micros_of(stamp))
         except Exception:
             return index
     return None

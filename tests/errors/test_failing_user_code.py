@@ -19,6 +19,8 @@ from hornbeam.io.range_trackers import OffsetRangeTracker
 from hornbeam.pvalue import AsDict, AsSingleton, TaggedOutput
 from hornbeam.runners.engine.failures import note_position
 from hornbeam.transforms import window
+from hornbeam.transforms.window import GlobalWindow
+from hornbeam.utils.windowed_value import WindowedValue
 
 Build = Callable[[beam.Pipeline], Any]
 
@@ -75,6 +77,11 @@ class Slotted(Exception):
 class NoText(Exception):
     def __str__(self) -> str:
         raise RuntimeError("no text")
+
+
+class NoTruth:
+    def __bool__(self) -> bool:
+        raise ArithmeticError("no truth")
 
 
 class NotAnException(BaseException):
@@ -445,6 +452,24 @@ CASES: list[tuple[str, Build, type[BaseException], list[str]]] = [
         ["step 'e' on element 1"],
     ),
     ("slots", lambda p: ints(p) | "e" >> beam.Map(raising(Slotted("s"))), Slotted, ["step 'e' on element 1"]),
+    (
+        "a truth that is none",
+        lambda p: ints(p) | "e" >> beam.Filter(lambda x: NoTruth()),
+        ArithmeticError,
+        ["no truth", "step 'e' on element 1"],
+    ),
+    (
+        "a time beyond all time",
+        lambda p: ints(p) | "e" >> beam.Map(lambda x: window.TimestampedValue(x, 10**15)),
+        ValueError,
+        ["Timestamp(1000000000000000) lies outside of the time", "step 'e' on element 1"],
+    ),
+    (
+        "a WindowedValue beyond all time",
+        lambda p: ints(p) | "e" >> beam.Map(lambda x: WindowedValue(x, -(10**15), [GlobalWindow()])),
+        ValueError,
+        ["Timestamp(-1000000000000000) lies outside of the time", "step 'e'"],
+    ),
     (
         "str() that raises",
         lambda p: ints(p) | "e" >> beam.Map(raising(NoText("s"))),
