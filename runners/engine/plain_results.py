@@ -74,90 +74,122 @@ def _result(function: Any) -> str:
 
 
 def _follow(function: types.FunctionType, code: types.CodeType) -> str:
-    stack: list[str] = []
-    local: dict[str, str] = {code.co_varnames[0]: PLAIN}
+    frame = _Frame(function, code.co_varnames[0])
     for step in dis.get_instructions(code):
-        name, argument = step.opname, step.arg or 0
-        if name in _IGNORED:
-            continue
-        if name == "RETURN_VALUE":
-            return stack.pop()
-        if name == "RETURN_CONST":
+        if step.opname == "RETURN_VALUE":
+            return frame.stack.pop()
+        if step.opname == "RETURN_CONST":
             return PLAIN
+        if not frame.take(step):
+            return UNKNOWN
+    return UNKNOWN
+
+
+class _Frame:
+    """What is known of the values on the stack of a call, and of its local variables."""
+
+    def __init__(self, function: types.FunctionType, element: str) -> None:
+        self.stack: list[str] = []
+        self._local: dict[str, str] = {element: PLAIN}
+        self._function = function
+
+    def take(self, step: dis.Instruction) -> bool:
+        """Follows an instruction; False for a branch, a loop, or something newer than this list."""
+        if step.opname in _IGNORED:
+            return True
+        return self._loads(step) or self._stores(step) or self._computes(step) or self._builds(step)
+
+    def _loads(self, step: dis.Instruction) -> bool:
+        name, stack = step.opname, self.stack
         if name in ("LOAD_CONST", "LOAD_SMALL_INT"):
             stack.append(PLAIN)
         elif name.startswith("LOAD_FAST"):
             names = step.argval if isinstance(step.argval, tuple) else (step.argval,)
-            stack.extend(local.get(variable, UNKNOWN) for variable in names)
-        elif name == "STORE_FAST":
-            local[step.argval] = _named(stack.pop())
-        elif name == "STORE_FAST_STORE_FAST":
-            local[step.argval[0]] = _named(stack.pop())
-            local[step.argval[1]] = _named(stack.pop())
+            stack.extend(self._local.get(variable, UNKNOWN) for variable in names)
         elif name == "PUSH_NULL":
             stack.append("null")
         elif name == "LOAD_GLOBAL":
-            _load_global(function, step, stack)
+            self._load_global(step)
         elif name in _LOADS_UNKNOWN:
             stack.append(UNKNOWN)
-        elif name == "BINARY_OP":
-            del stack[-2:]
-            stack.append(UNKNOWN if "[" in step.argrepr else PLAIN)
-        elif name in _TWO_TO_PLAIN:
-            del stack[-2:]
-            stack.append(PLAIN)
-        elif name in _ONE_TO_PLAIN:
-            stack[-1] = PLAIN
-        elif name == "FORMAT_VALUE":
-            if argument & 0x04:
-                stack.pop()
-            stack[-1] = PLAIN
-        elif name == "FORMAT_WITH_SPEC":
-            del stack[-2:]
-            stack.append(PLAIN)
-        elif name in ("BUILD_TUPLE", "BUILD_LIST"):
-            items = stack[len(stack) - argument :]
-            del stack[len(stack) - argument :]
-            stack.append(PLAIN if UNKNOWN in items or "null" in items else ITEMS)
-        elif name in ("BUILD_STRING", "BUILD_SET"):
-            del stack[len(stack) - argument :]
-            stack.append(PLAIN)
-        elif name == "BUILD_MAP":
-            del stack[len(stack) - 2 * argument :]
-            stack.append(PLAIN)
         elif name in ("LOAD_ATTR", "LOAD_METHOD"):
             stack[-1] = UNKNOWN
             if name == "LOAD_METHOD" or step.argrepr.endswith("NULL|self"):
                 stack.append(UNKNOWN)
-        elif name in ("BINARY_SUBSCR", "BINARY_SLICE"):
-            del stack[-2 if name == "BINARY_SUBSCR" else -3 :]
-            stack.append(UNKNOWN)
-        elif name == "UNPACK_SEQUENCE":
-            stack.pop()
-            stack.extend([UNKNOWN] * argument)
-        elif name == "POP_TOP":
-            stack.pop()
-        elif name == "CALL":
-            called = stack[len(stack) - argument - 2 : len(stack) - argument]
-            del stack[len(stack) - argument - 2 :]
-            stack.append(PLAIN if "function" in called else UNKNOWN)
         else:
-            return UNKNOWN  # a branch, a loop, or something newer than this list
-    return UNKNOWN
+            return False
+        return True
+
+    def _load_global(self, step: dis.Instruction) -> None:
+        """A builtin that makes plain values is "function"; 3.11 and 3.12 push the NULL of a call first, later ones after."""
+        value = self._function.__globals__.get(step.argval, vars(builtins).get(step.argval))
+        known = "function" if _is_in(value, _PLAIN_FUNCTIONS) else UNKNOWN
+        if step.argrepr.startswith("NULL"):
+            self.stack.extend(["null", known])
+        elif step.argrepr.endswith("NULL"):
+            self.stack.extend([known, "null"])
+        else:
+            self.stack.append(known)
+
+    def _stores(self, step: dis.Instruction) -> bool:
+        name = step.opname
+        if name == "STORE_FAST":
+            self._local[step.argval] = _named(self.stack.pop())
+        elif name == "STORE_FAST_STORE_FAST":
+            for variable in step.argval:
+                self._local[variable] = _named(self.stack.pop())
+        elif name == "UNPACK_SEQUENCE":
+            self._replace(1, *[UNKNOWN] * (step.arg or 0))
+        elif name == "POP_TOP":
+            self._replace(1)
+        else:
+            return False
+        return True
+
+    def _computes(self, step: dis.Instruction) -> bool:
+        name, argument = step.opname, step.arg or 0
+        if name == "BINARY_OP":
+            self._replace(2, UNKNOWN if "[" in step.argrepr else PLAIN)
+        elif name in _TWO_TO_PLAIN:
+            self._replace(2, PLAIN)
+        elif name in _ONE_TO_PLAIN:
+            self._replace(1, PLAIN)
+        elif name == "BINARY_SUBSCR":
+            self._replace(2, UNKNOWN)
+        elif name == "BINARY_SLICE":
+            self._replace(3, UNKNOWN)
+        elif name == "CALL":
+            called = self.stack[len(self.stack) - argument - 2 : len(self.stack) - argument]
+            self._replace(argument + 2, PLAIN if "function" in called else UNKNOWN)
+        else:
+            return False
+        return True
+
+    def _builds(self, step: dis.Instruction) -> bool:
+        name, argument = step.opname, step.arg or 0
+        if name in ("BUILD_TUPLE", "BUILD_LIST"):
+            items = self.stack[len(self.stack) - argument :]
+            self._replace(argument, PLAIN if UNKNOWN in items or "null" in items else ITEMS)
+        elif name in ("BUILD_STRING", "BUILD_SET"):
+            self._replace(argument, PLAIN)
+        elif name == "BUILD_MAP":
+            self._replace(2 * argument, PLAIN)
+        elif name == "FORMAT_VALUE":
+            self._replace(2 if argument & 0x04 else 1, PLAIN)
+        elif name == "FORMAT_WITH_SPEC":
+            self._replace(2, PLAIN)
+        else:
+            return False
+        return True
+
+    def _replace(self, count: int, *kinds: str) -> None:
+        """Takes so many values from the stack, and puts these on it."""
+        if count > len(self.stack):
+            raise IndexError("the stack has fewer values")
+        del self.stack[len(self.stack) - count :]
+        self.stack.extend(kinds)
 
 
 def _named(kind: str) -> str:
     """What is known of a value once it has a name: a list may then get other items."""
     return PLAIN if kind == ITEMS else kind
-
-
-def _load_global(function: types.FunctionType, step: dis.Instruction, stack: list[str]) -> None:
-    """A builtin that makes plain values is "function"; 3.11 and 3.12 push the NULL of a call first, later ones after."""
-    value = function.__globals__.get(step.argval, vars(builtins).get(step.argval))
-    known = "function" if _is_in(value, _PLAIN_FUNCTIONS) else UNKNOWN
-    if step.argrepr.startswith("NULL"):
-        stack.extend(["null", known])
-    elif step.argrepr.endswith("NULL"):
-        stack.extend([known, "null"])
-    else:
-        stack.append(known)
