@@ -54,56 +54,74 @@ class DirectRunner(PipelineRunner):
         return DirectResult(registry)
 
     def _run_stream(self, graph: Graph, options: PipelineOptions) -> PipelineResult:
-        registry = MetricsRegistry()
-        ready = threading.Event()
-        results: list[StreamResult] = []
+        run = _StreamRun(graph, options)
+        if not ends_by_itself(graph):
+            return run.start()
+        run.run()
+        result = run.result
+        assert result is not None
+        result.wait_until_finish()
+        return result
 
-        def run() -> None:
-            error: BaseException | None = None
-            try:
-                with _running(options) as (direct, space, progress):
-                    plan = make_plan(graph, STREAM_PASSES)
-                    execution = StreamExecution(
-                        plan,
-                        space,
-                        direct.memory_limit_bytes(),
-                        direct.bundle_size,
-                        registry,
-                        progress,
-                        clock_for(graph, direct.clock),
-                        None if direct.idle_timeout_secs is None else int(direct.idle_timeout_secs * 1e6),
-                    )
-                    results.append(StreamResult(execution, registry))
-                    if direct.run_for_secs is not None:
-                        execution.drain(execution.clock.now_micros() + int(direct.run_for_secs * 1e6))
-                    ready.set()
-                    execution.run()
-            except BaseException as raised:
-                error = raised
-                if not results:
-                    raise
-            finally:
-                if results:
-                    results[0].ended(error)
-                ready.set()
 
-        if ends_by_itself(graph):
-            run()
-            results[0].wait_until_finish()
-        else:
-            failed: list[BaseException] = []
+class _StreamRun:
+    """A stream at work. Until there is a result, what goes wrong is raised; from then on the result has it."""
 
-            def run_in_thread() -> None:
-                try:
-                    run()
-                except BaseException as error:
-                    failed.append(error)
+    def __init__(self, graph: Graph, options: PipelineOptions) -> None:
+        self._graph = graph
+        self._options = options
+        self._registry = MetricsRegistry()
+        self._is_built = threading.Event()
+        self._failure: BaseException | None = None
+        self.result: StreamResult | None = None
 
-            threading.Thread(target=run_in_thread, name="hornbeam stream", daemon=True).start()
-            ready.wait()
-            if not results:
-                raise failed[0]
-        return results[0]
+    def start(self) -> StreamResult:
+        """Runs in a thread of its own, and returns when the stream has been built."""
+        threading.Thread(target=self._run_in_thread, name="hornbeam stream", daemon=True).start()
+        self._is_built.wait()
+        if self.result is None:
+            assert self._failure is not None
+            raise self._failure
+        return self.result
+
+    def _run_in_thread(self) -> None:
+        try:
+            self.run()
+        except BaseException as error:
+            self._failure = error
+            self._is_built.set()
+
+    def run(self) -> None:
+        """Runs to the end."""
+        error: BaseException | None = None
+        try:
+            with _running(self._options) as (direct, space, progress):
+                execution = self._execution(direct, space, progress)
+                self.result = StreamResult(execution, self._registry)
+                if direct.run_for_secs is not None:
+                    execution.drain(execution.clock.now_micros() + int(direct.run_for_secs * 1e6))
+                self._is_built.set()
+                execution.run()
+        except BaseException as raised:
+            error = raised
+            if self.result is None:
+                raise
+        finally:
+            if self.result is not None:
+                self.result.ended(error)
+                self._is_built.set()
+
+    def _execution(self, direct: DirectOptions, space: TemporarySpace, progress: Progress) -> StreamExecution:
+        return StreamExecution(
+            make_plan(self._graph, STREAM_PASSES),
+            space,
+            direct.memory_limit_bytes(),
+            direct.bundle_size,
+            self._registry,
+            progress,
+            clock_for(self._graph, direct.clock),
+            None if direct.idle_timeout_secs is None else int(direct.idle_timeout_secs * 1e6),
+        )
 
 
 class _running:
