@@ -10,6 +10,7 @@ was kept is taken out after the bundle; a table goes with its last record, or wh
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain, repeat
 from operator import getitem, itemgetter
 from typing import Any
@@ -21,6 +22,7 @@ from hornbeam.runners.engine.cold_store import ColdStore
 from hornbeam.runners.engine.failures import Failure, add_failure, short_repr
 from hornbeam.runners.engine.head import END_OF_TIME
 from hornbeam.runners.engine.keys import are_raw, canonical_key
+from hornbeam.runners.engine.state_cells import CellFamily
 from hornbeam.runners.engine.timer_queue import TimerQueue
 
 Record = tuple[Any, ...]
@@ -41,7 +43,18 @@ class KeyedInput:
 class WindowTable(dict[Any, Record]):
     """The records of one window by table key."""
 
-    __slots__ = ("_made", "_owner", "cold", "expires", "fired", "is_fetched", "old", "window", "windows")
+    __slots__ = (
+        "_made",
+        "_only",
+        "_owner",
+        "cold",
+        "expires",
+        "fired",
+        "is_fetched",
+        "old",
+        "window",
+        "windows",
+    )
 
     __hash__ = object.__hash__  # type: ignore[assignment]  # one for each window
     __eq__ = object.__eq__
@@ -50,6 +63,7 @@ class WindowTable(dict[Any, Record]):
         super().__init__()
         self._owner = owner
         self._made = owner.made.append
+        self._only = owner.only_cell
         self.window = window
         self.windows = (window,)
         #: The watermark at which the window expires.
@@ -77,7 +91,10 @@ class WindowTable(dict[Any, Record]):
 
     def new(self, key: Any) -> Record:
         """A new record for a key."""
-        record = self[key] = tuple([family.new(self, key) for family in self._owner.families])
+        only = self._only
+        record = self[key] = (
+            tuple([family.new(self, key) for family in self._owner.families]) if only is None else (only(),)
+        )
         return record
 
     def held(self, key: Any) -> Record | None:
@@ -103,6 +120,12 @@ class KeyedRecords:
     def __init__(self, families: Sequence[Any], lateness_micros: int, keeps_empty: bool) -> None:
         self.families = families
         self.place_of = {family: place for place, family in enumerate(families)}
+        #: Whether no family wants to know of records that go.
+        self._go_unnoticed = all(type(family) is CellFamily for family in families)
+        #: Makes a record's cell, where there is just one and it does not ask for its key.
+        self.only_cell: Callable[[], Any] | None = None
+        if self._go_unnoticed and len(families) == 1:
+            self.only_cell = partial(families[0].kind, families[0])
         self.tables: dict[Any, WindowTable] = {}
         #: Records that were made since the last `tidy`.
         self.made: list[Place] = []
@@ -187,13 +210,17 @@ class KeyedRecords:
         if self._keeps_empty:
             return
         for table, key in chain(made, places):
-            record = table.held(key)
-            if record is None or _keeps_something(record):
+            record = table.get(key) or table.old.get(key)
+            if record is None:
                 continue
-            self._drop(table, key)
-            if not table.count():
-                self.tables.pop(table.window, None)
-                self.expirations.clear(table.window)
+            for cell in record:
+                if not cell.is_empty():
+                    break
+            else:
+                self._drop(table, key)
+                if not table.count():
+                    self.tables.pop(table.window, None)
+                    self.expirations.clear(table.window)
 
     def take_over(self) -> list[Place]:
         """Counts the new records, and gives them."""
@@ -211,6 +238,10 @@ class KeyedRecords:
 
     def drop_all(self, table: WindowTable) -> None:
         """Forgets the records of a window that are in memory."""
+        if self._go_unnoticed:
+            self.in_memory -= len(table) + len(table.old)
+            table.clear()
+            table.old.clear()
         for key in table.in_memory():
             self._drop(table, key)
 
@@ -229,13 +260,6 @@ class KeyedRecords:
     def put_off(self, table: WindowTable) -> None:
         """A table that `expired` gave is not done with; it is given again."""
         self.expirations.set(table.window, table.expires)
-
-
-def _keeps_something(record: Record) -> bool:
-    for cell in record:  # noqa: SIM110  # this is asked of every new key, and any() makes a generator
-        if not cell.is_empty():
-            return True
-    return False
 
 
 def _nothing_to_fetch(table: WindowTable, keys: Iterable[Any]) -> None:

@@ -8,18 +8,20 @@ TIMERS            those that are set: (order of the setting, family, tag, time, 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from hornbeam.error import DataError
 from hornbeam.runners.engine.clock import NEVER
 from hornbeam.runners.engine.keyed_records import Record
-from hornbeam.runners.engine.state_cells import CellFamily
+from hornbeam.runners.engine.state_cells import Cell, CellFamily
 from hornbeam.runners.engine.timers import KeyedTimer, TimerFamily
 
 #: (order, timer, time, hold)
 SetTimer = tuple[int, KeyedTimer, int, int]
-_order = itemgetter(0)
+_order = _first = itemgetter(0)
+#: Types of which no two values are equal and not the same.
+_SHARED = frozenset({int, str, bytes})
 
 #: Not a class: there are millions, and most have one cell and nothing else.
 Content = dict[Any, Any]
@@ -66,9 +68,12 @@ class RecordContents:
 
     def contents(self, records: list[Record | None]) -> list[Content | None]:
         """What each of many records holds; None for none."""
-        if not self._only_cell:
-            return [None if record is None else self.content(record) for record in records]
         name = self._only_cell
+        if not name:
+            return [None if record is None else self.content(record) for record in records]
+        kind = self._families[0].kind
+        if kind.only and None not in records:
+            return _of_values(name, kind, list(map(attrgetter(kind.only), map(_first, records))))  # type: ignore[arg-type]
         return [
             None if record is None else {} if (cell := record[0]).is_empty() else {name: cell.content()}
             for record in records
@@ -126,6 +131,15 @@ class RecordContents:
                 f"{', '.join(names) or 'none'}): keep its spec, or start without the snapshot"
             )
         return found
+
+
+def _of_values(name: str, kind: type[Cell], values: list[Any]) -> list[Content | None]:
+    """What records of one cell hold that have these values. Equal ones, of types where that is the same, share theirs."""
+    of, nothing = kind.content_of, kind.nothing
+    if _SHARED.issuperset(map(type, values)):
+        known: dict[Any, Content | None] = {value: {name: of(value)} for value in set(values)}
+        return list(map(known.__getitem__, values))
+    return [{} if value is nothing else {name: of(value)} for value in values]
 
 
 def without(content: Content, cells: Collection[str], timers: Collection[str]) -> Content:

@@ -78,6 +78,9 @@ class Cell(RuntimeState):
     writes: ClassVar[tuple[str, ...]] = ("add",)
     #: Where what it holds is.
     holds: ClassVar[tuple[str, ...]] = ()
+    #: For a cell that holds one value: where it is, and what is there while it is empty.
+    only: ClassVar[str] = ""
+    nothing: ClassVar[Any] = None
 
     def __init__(self, family: CellFamily) -> None:
         self.family = family
@@ -103,6 +106,11 @@ class Cell(RuntimeState):
         """What it holds, in a form that pickles; not a copy."""
         raise NotImplementedError(f"{type(self).__name__} has no content")
 
+    @staticmethod
+    def content_of(value: Any) -> Any:
+        """What `content` gives while the cell's `only` value is this one."""
+        return value
+
     def memory_bytes(self) -> int:
         """About what it takes in memory."""
         return _CELL_BYTES + sum(size_of(getattr(self, name)) for name in self.holds)
@@ -117,7 +125,12 @@ class ReadModifyWriteCell(Cell, ReadModifyWriteRuntimeState):
 
     __slots__ = ("value",)
     holds = __slots__
+    only = "value"
     writes = ("write",)
+
+    def __init__(self, family: CellFamily) -> None:
+        self.family = family
+        self.value: Any = None
 
     def read(self) -> Any:
         return self.value
@@ -232,7 +245,10 @@ class CombiningCell(Cell, CombiningValueRuntimeState):
 
     __slots__ = ("accumulator",)
     holds = __slots__
-    accumulator: Any
+
+    def __init__(self, family: CellFamily) -> None:
+        self.family = family
+        self.accumulator: Any = _NOTHING
 
     def read(self) -> Any:
         combine_fn = self.family.combine_fn
@@ -267,6 +283,8 @@ class SumCell(CombiningCell):
     """The builtin `sum`, added up value by value. Elsewhere it has the CombineFn's accumulator: a list with the value."""
 
     __slots__ = ()
+    only = "accumulator"
+    nothing = _NOTHING
 
     def read(self) -> Any:
         # What is read is a new object, as of `sum`: somebody may change it in place.
@@ -278,6 +296,10 @@ class SumCell(CombiningCell):
 
     def content(self) -> Any:
         return [self.accumulator]
+
+    @staticmethod
+    def content_of(value: Any) -> Any:
+        return [value]
 
     def restore(self, content: Any) -> None:
         self.accumulator = sum(content)

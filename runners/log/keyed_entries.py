@@ -72,6 +72,15 @@ def _pickled(keys: Sequence[Any], contents: Sequence[Any]) -> list[bytes | None]
             (key.key, content) if type(key) is EncodedKey and content is not DELETED else content
             for key, content in zip(keys, contents)
         ]
+    distinct = {id(content): content for content in contents}
+    if 2 * len(distinct) > len(contents):
+        return _each_pickled(contents)
+    # Equal contents of a step are one object as a rule (see `record_contents`).
+    known = dict(zip(distinct, _each_pickled(distinct.values())))
+    return [known[id(content)] for content in contents]
+
+
+def _each_pickled(contents: Iterable[Any]) -> list[bytes | None]:
     write: Callable[..., bytes] = pickle.dumps
     try:
         return [None if content is DELETED else write(content, 5) for content in contents]

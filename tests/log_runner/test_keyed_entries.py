@@ -129,6 +129,19 @@ def test_entries_come_back_from_the_store(tmp_path: Path) -> None:
         assert loaded_entry(key.key, with_content(key.key, value, "another")) == (name, "another")
 
 
+def test_contents_that_are_one_object_are_told_for_each_key() -> None:
+    shared, local = {"count": [1]}, type("Local", (), {})()
+    contents = [shared, DELETED, shared, DELETED, local, shared, local, DELETED]
+    keys: list[Any] = [*range(len(contents) - 1), EncodedKey(1.5, b"1.5")]
+    told = KeyedChanges.of("state", ChangedColumns(keys, (WINDOW,), contents)).values
+    one_by_one = [
+        KeyedChanges.of("state", ChangedColumns([key], (WINDOW,), [content])).values[0]
+        for key, content in zip(keys, contents)
+    ]
+    assert told == one_by_one
+    assert told[0] == pickle.dumps(shared, 5)
+
+
 def test_contents_of_classes_that_no_module_has_are_kept() -> None:
     class Local:
         def __init__(self, n: int) -> None:

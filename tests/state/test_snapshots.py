@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +17,13 @@ from state.stage import FIXED, Stage, Store, encode_key
 from hornbeam.coders.coders import FastPrimitivesCoder, StrUtf8Coder
 from hornbeam.error import DataError
 from hornbeam.runners.engine import stateful
+from hornbeam.runners.engine.clock import NEVER
+from hornbeam.runners.engine.keyed_records import KeyedRecords
+from hornbeam.runners.engine.present import Present
+from hornbeam.runners.engine.record_contents import RecordContents
 from hornbeam.runners.engine.spill import TemporarySpace
+from hornbeam.runners.engine.state_cells import CellFamily
+from hornbeam.transforms.bounded_window import GlobalWindow
 from hornbeam.transforms.dofn import DoFn
 from hornbeam.transforms.timeutil import TimeDomain
 from hornbeam.transforms.userstate import (
@@ -350,6 +357,24 @@ OnDisk.TestCase.settings = settings(max_examples=60, stateful_step_count=12, dea
 TestStateOnDiskAgainstAModel = OnDisk.TestCase
 
 
+class Sums(DoFn):
+    """A sum a key."""
+
+    SUM = CombiningValueStateSpec("sum", sum)
+
+    def process(self, element: Any, sum_: Any = DoFn.StateParam(SUM)) -> None:
+        sum_.add(element[1])
+
+
+class BriefSums(DoFn):
+    """As Sums, with a time to live."""
+
+    SUM = CombiningValueStateSpec("sum", sum, ttl=5)
+
+    def process(self, element: Any, sum_: Any = DoFn.StateParam(SUM)) -> None:
+        sum_.add(element[1])
+
+
 def test_a_snapshot_has_what_was_touched_since_the_last_one() -> None:
     stage, store = Stage(Everything(), FIXED), Store()
     stage.feed((("before", [("bag", "add", (1,))]), 1))
@@ -365,6 +390,41 @@ def test_a_snapshot_has_what_was_touched_since_the_last_one() -> None:
     stage.advance(10)
     store.take(stage.head)
     assert not store.entries
+
+
+@pytest.mark.parametrize(
+    "spec", [ReadModifyWriteStateSpec("only", ANY), CombiningValueStateSpec("only", sum)]
+)
+@pytest.mark.parametrize(
+    "values", [[1, 2, 1, 0, 2**70], [1, True, 1.0, False, 0.0, -0.0, 0], [1, None, 2], [None]]
+)
+def test_many_records_hold_together_what_each_of_them_holds(spec: Any, values: list[Any]) -> None:
+    """Where it is one cell that holds one value; equal ints share their contents."""
+    records = KeyedRecords([CellFamily(spec, Present(), "Step")], 0, False)
+    table = records.table(GlobalWindow())
+    for key, value in enumerate(values):
+        cell = table[key][0]
+        if value is not None:
+            getattr(cell, cell.writes[0])(value)
+    contents = RecordContents(records.families)
+    column = [*table.values(), None, table[0]]
+    each = [None if record is None else contents.content(record) for record in column]
+    for together in (contents.contents(column), contents.contents(column[: len(values)])):
+        assert list(map(pickle.dumps, together)) == list(map(pickle.dumps, each[: len(together)]))
+
+
+@pytest.mark.parametrize("dofn", [Sums, BriefSums])
+def test_a_window_that_expires_is_forgotten_whole_or_key_by_key(dofn: Any) -> None:
+    """A cell that lasts does not mind its end; one with a time to live does."""
+    stage = Stage(dofn(), FIXED)
+    stage.feed(*(((key, 1), at) for at in (0, 10) for key in "abc"))
+    records = stage.head._records
+    assert (records.in_memory, len(records)) == (6, 6)
+    stage.advance(10)
+    assert (records.in_memory, len(records)) == (3, 3)
+    stage.end()
+    assert (records.in_memory, len(records), stage.head.entries()) == (0, 0, 0)
+    assert stage.head.next_wakeup() == NEVER
 
 
 @pytest.mark.parametrize("on_disk", [False, True])
