@@ -18,7 +18,8 @@ from hornbeam.utils.timestamp import MAX_TIMESTAMP_MICROS, MIN_TIMESTAMP_MICROS,
 
 NameT = TypeVar("NameT", bound=Hashable)
 
-#: While a part is idle its hold moves with the clock; how often the run is woken to see it, at least and at most.
+#: While a part is idle its hold moves with the clock, in steps of a tenth of the timeout, at least and at most of these.
+#: (Were there none, two workers would wake each other with every microsecond.)
 _IDLE_TICK_MICROS_MIN = 100_000
 _IDLE_TICK_MICROS_MAX = 1_000_000
 
@@ -36,6 +37,8 @@ class SourceHolds(Generic[NameT]):
         self._becomes_idle: TimerQueue[NameT] = TimerQueue()
         self._last_active: dict[NameT, int] = {}
         self._now: int | None = None
+        #: The clock when what is idle last moved with it.
+        self._stepped = 0
 
     def __len__(self) -> int:
         return len(self._active) + len(self._idle)
@@ -78,7 +81,10 @@ class SourceHolds(Generic[NameT]):
         if self._now is None:
             self._begin(now)
         self._now = max(self._now or 0, now)
+        if now >= self._stepped + self._step():
+            self._stepped = now
         for _, name in self._becomes_idle.pop_due(now):
+            self._stepped = now
             watermark = self._active.time_of(name)
             if watermark is not None:
                 self._active.clear(name)
@@ -104,13 +110,15 @@ class SourceHolds(Generic[NameT]):
         wakeup = NEVER if due is None else due
         idle = self._idle.next_time()
         if idle is not None and self.idle_timeout_micros is not None:
-            step = min(max(self.idle_timeout_micros // 10, _IDLE_TICK_MICROS_MIN), _IDLE_TICK_MICROS_MAX)
-            wakeup = min(wakeup, max(self._now or 0, idle + self.idle_timeout_micros) + step)
+            wakeup = min(wakeup, max(self._stepped, idle + self.idle_timeout_micros) + self._step())
         return wakeup
+
+    def _step(self) -> int:
+        return min(max((self.idle_timeout_micros or 0) // 10, _IDLE_TICK_MICROS_MIN), _IDLE_TICK_MICROS_MAX)
 
     def _up_to_date(self) -> int:
         """Where what is idle holds at the furthest."""
-        return (self._now or 0) - (self.idle_timeout_micros or 0)
+        return self._stepped - (self.idle_timeout_micros or 0)
 
     def earliest(self, count: int) -> Iterator[tuple[NameT, int]]:
         """The parts that hold furthest back, with where each holds."""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sources.driving import splittable
+from sources.driving import SECOND, splittable
 
 import hornbeam as beam
 from hornbeam.io.iobase import RestrictionTracker, WatermarkEstimator
@@ -22,6 +22,7 @@ from hornbeam.io.watermark_estimators import (
     WalltimeWatermarkEstimator,
 )
 from hornbeam.runners.engine.clock import NEVER
+from hornbeam.runners.engine.source_holds import SourceHolds
 from hornbeam.transforms.core import RestrictionProvider, WatermarkEstimatorProvider
 from hornbeam.transforms.window import TimestampedValue
 from hornbeam.utils.timestamp import MAX_TIMESTAMP, Duration, Timestamp
@@ -389,6 +390,21 @@ def test_no_more_than_a_handful_of_holds_are_told() -> None:
 
 
 # Idle
+
+
+def test_what_is_idle_moves_with_the_clock_in_steps() -> None:
+    """Workers tell each other each move: in a job without data they woke each other again and again."""
+    holds: SourceHolds[str] = SourceHolds(10 * SECOND)
+    holds.tick(0)
+    holds.set("a", 5)
+    holds.waits("a")
+    seen = []
+    for millis in range(9_000, 13_000):
+        holds.tick(millis * 1000)
+        if [holds.hold()] != seen[-1:]:
+            seen.append(holds.hold())
+            assert holds.next_wakeup() == (10 * SECOND if millis < 10_000 else (millis + 1000) * 1000)
+    assert seen == [5, 1 * SECOND, 2 * SECOND]
 
 
 def test_an_idle_restriction_holds_no_further_back_than_the_timeout() -> None:
