@@ -78,6 +78,16 @@ _EVERY_NTH = {
     "LogRunner, three workers, restarts after": 23,
     "LogRunner, three workers, restarts at": 19,
 }
+#: Cases that take seconds to minutes in ways in which others do it as well.
+_LONG = {
+    "as a stream, groups and state on disk": (
+        "the_largest_of_very_many",
+        "very_many_outputs_of_a_generator_in_the_middle_of_a_chain",
+        "a_flat_map_may_give_very_many_outputs",
+        "a_hot_key_may_be_iterated_twice_also_from_disk",
+    ),
+    "restarts": ("a_hot_key_may_be_iterated_twice_also_from_disk",),
+}
 _COMBINED = [
     *(
         (f"{r}, {m}", [*RUNNERS[r], *MODES[m]])
@@ -99,7 +109,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if way.startswith("LogRunner") and "test_model.py" not in item.nodeid:
             return "one worker" not in way or "restarts" in way
         seen[way] += 1
-        return bool(way) and not _ALL and seen[way] % _EVERY_NTH[way] != 0
+        is_long = any(
+            mode in item.name and item.name.endswith(tuple(f"{n}]" for n in _LONG[mode])) for mode in _LONG
+        )
+        return not _ALL and (is_long or (bool(way) and seen[way] % _EVERY_NTH[way] != 0))
 
     items[:] = [item for item in items if not is_left_out(item)]
 
