@@ -201,7 +201,7 @@ SPECIAL = [
 ]
 
 
-@pytest.mark.parametrize("value", SPECIAL, ids=repr)
+@pytest.mark.parametrize("value", SPECIAL, ids=lambda value: type(value).__name__)
 def test_special_types(value: Any) -> None:
     for coder in (PLAIN, KEYS):
         nested = coder.decode(coder.encode((value, [value])))
