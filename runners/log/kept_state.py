@@ -6,6 +6,7 @@ cells and timers, steps with side inputs the views and what waits for them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,8 @@ from hornbeam.runners.planner.plan import GROUPING_URNS, ROOT_URNS
 from hornbeam.transforms.userstate import CombiningValueStateSpec, MapStateSpec, StateSpec, TimerSpec
 
 _GLOBAL = Function("global")
+#: A lambda is labelled by the place where it stands, which moves with each line above it.
+_PLACE = re.compile(r"<lambda at [^>]*>")
 
 
 @attrs.frozen
@@ -84,6 +87,11 @@ def _of_head(plan: Plan, step: Transform) -> KeptState | None:
     return None
 
 
+def without_places(label: str) -> str:
+    """A label, the same wherever its lambdas stand in the program."""
+    return _PLACE.sub("<lambda>", label)
+
+
 def _main(step: Transform) -> str:
     return next(iter(step.main_inputs().values()))
 
@@ -116,7 +124,7 @@ def _grouping(graph: Graph, step: Transform) -> tuple[str, dict[str, Fact]]:
     )
     if step.urn in (urns.COMBINE_PER_KEY, urns.COMBINE_MERGE):
         fn = str(step.spec.get("label") or step.spec.get("combine_fn", ""))
-        facts["CombineFn"] = Fact((_class(step.spec.get("combine_fn")).value, fn), fn)
+        facts["CombineFn"] = Fact((_class(step.spec.get("combine_fn")).value, without_places(fn)), fn)
         return "accumulators", facts
     inputs = step.main_inputs()
     for tag, pcollection in inputs.items():
@@ -196,7 +204,8 @@ def _cell(spec: StateSpec) -> Fact:
     if isinstance(spec, MapStateSpec):
         parts.insert(0, _python_coder(spec.key_coder))
     if isinstance(spec, CombiningValueStateSpec):
-        parts.append(type(spec.combine_fn).__name__)
+        fn, own = str(spec.combine_fn.default_label()), type(spec.combine_fn).__name__
+        parts.append(without_places(own if fn == own else f"{own} of {fn}"))
     text = f"{kind}({', '.join(parts)})"
     return Fact(text, text)
 

@@ -21,7 +21,7 @@ import attrs
 from hornbeam.error import OptionError, PipelineError
 from hornbeam.graph.compare import compare
 from hornbeam.graph.model import Graph
-from hornbeam.runners.log.kept_state import KeptState, kept_states
+from hornbeam.runners.log.kept_state import KeptState, kept_states, without_places
 
 Fate = Literal["carries over", "partly lost", "lost", "new"]
 
@@ -136,6 +136,7 @@ def check_update(old: Graph, new: Graph, mapping: Mapping[str, str] | None = Non
     mapping = _to_do(mapping or {}, old)
     _check_labels(mapping, old, new)
     targets = {label: _mapped(label, mapping) for label in before}
+    targets |= _moved_lambdas(targets, before, after)
     free = {label: state for label, state in after.items() if label not in targets.values()}
     steps = [_step(state, after.get(targets[label]), free, mapping) for label, state in before.items()]
     steps = [_begun_again(step, steps, before) for step in steps]
@@ -172,6 +173,25 @@ def _mapped(label: str, mapping: Mapping[str, str]) -> str:
         head, slash, last = head.rpartition("/")
         tail = f"{slash}{last}{tail}"
     return label
+
+
+def _moved_lambdas(
+    targets: Mapping[str, str], before: Mapping[str, KeptState], after: Mapping[str, KeptState]
+) -> dict[str, str]:
+    """Steps whose labels differ by the lines alone at which their lambdas stand, where no other step may be meant."""
+    wanted, given = _by_form(set(before) - set(after)), _by_form(set(after) - set(targets.values()))
+    return {
+        label: given[form][0]
+        for form, (label, *others) in wanted.items()
+        if not others and targets[label] == label and len(given.get(form, ())) == 1
+    }
+
+
+def _by_form(labels: set[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for label in labels:
+        found.setdefault(without_places(label), []).append(label)
+    return found
 
 
 def _to_do(mapping: Mapping[str, str], old: Graph) -> dict[str, str]:

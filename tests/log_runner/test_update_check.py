@@ -363,3 +363,66 @@ def test_a_class_is_known_by_its_name_wherever_it_lives() -> None:
         assert f'"{module}' in text
         text = text.replace(f'"{module}', '"__main__.')
     assert not check_update(old, from_json(text)).lost
+
+
+def lambdas(first_line: int, *, fn: Any = sum, twice: bool = False) -> Graph:
+    """A program with unlabelled lambdas in it, as it is when so many lines stand above them."""
+    p = beam.Pipeline()
+    pairs = p | "Sales" >> ReadFromLog("/log", "sales") | "Split" >> beam.Map(split)
+    for line in range(first_line, first_line + 1 + twice):
+        source = "\n" * line + "add = lambda values: sum(values)"
+        scope: dict[str, Any] = {}
+        exec(compile(source, "job.py", "exec"), scope)
+        (
+            pairs
+            | f"Windows {line - first_line}" >> beam.WindowInto(FixedWindows(60))
+            | beam.CombinePerKey(scope["add"])
+        )
+    pairs | "Labelled" >> beam.WindowInto(FixedWindows(60)) | "Sums" >> beam.CombinePerKey(scope["add"])
+    dofn = type("Adds", (Adds,), {"TOTAL": CombiningValueStateSpec("total", fn)})
+    spec = dofn.TOTAL  # type: ignore[attr-defined]
+    dofn.process = _process(spec)  # type: ignore[attr-defined]
+    pairs | "Adds" >> beam.ParDo(dofn())
+    return from_json(to_json(p.to_graph()))
+
+
+class Adds(beam.DoFn):
+    """Has a cell that is given to it."""
+
+
+def _process(spec: Any) -> Any:
+    def process(self: Any, element: Any, total: Any = beam.DoFn.StateParam(spec)) -> None:
+        pass
+
+    return process
+
+
+def test_a_lambda_that_stands_on_another_line_is_the_same() -> None:
+    found = check_update(lambdas(10), lambdas(12))
+    assert not found.lost
+    (moved,) = [step for step in found.steps if step.label != step.new_label]
+    assert (moved.label, moved.new_label, moved.fate) == (
+        "CombinePerKey(<lambda at job.py:11>)",
+        "CombinePerKey(<lambda at job.py:13>)",
+        "carries over",
+    )
+
+
+def test_lambdas_that_are_not_told_apart_without_their_lines_are_not_guessed_at() -> None:
+    found = check_update(lambdas(10, twice=True), lambdas(14, twice=True))
+    assert {step.label for step in found.lost} == {
+        "CombinePerKey(<lambda at job.py:11>)",
+        "CombinePerKey(<lambda at job.py:12>)",
+    }
+
+
+def test_a_cell_that_combines_by_another_function_is_lost() -> None:
+    found = check_update(lambdas(10), lambdas(10, fn=max))
+    (step,) = found.lost
+    assert (step.label, step.reasons) == (
+        "Adds",
+        (
+            "state total has changed, from CombiningValue(FastPrimitivesCoder, CallableWrapperCombineFn of sum) to "
+            "CombiningValue(FastPrimitivesCoder, CallableWrapperCombineFn of max)",
+        ),
+    )
