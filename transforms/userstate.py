@@ -10,8 +10,10 @@ from __future__ import annotations
 import abc
 import inspect
 import types
+import uuid
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeVar
+from weakref import WeakValueDictionary
 
 from hornbeam.coders.coders import Coder
 from hornbeam.transforms.dofn_params import StateParam, TimerParam, param_of_default
@@ -26,7 +28,35 @@ if TYPE_CHECKING:
 CallbackT = TypeVar("CallbackT", bound=Callable[..., Any])
 
 
-class StateSpec:
+class _OneOfItsKind:
+    """What is the same only if it is one object, and stays so where it is pickled: unpickled in the process that has it, it
+    is that one again.
+
+    A runner in the program's process unpickles classes of `__main__` into the classes that are there, with new values of
+    their attributes, while subclasses go on with the old ones.
+    """
+
+    _known: ClassVar[WeakValueDictionary[str, _OneOfItsKind]] = WeakValueDictionary()
+
+    def __new__(cls, *_: Any, **__: Any) -> Self:
+        """A new one, known from now on."""
+        return cls._as(uuid.uuid4().hex)
+
+    @classmethod
+    def _as(cls, identity: str) -> Self:
+        found = cls._known.get(identity)
+        if found is None:
+            found = cls._known[identity] = object.__new__(cls)
+            found._identity = identity
+        return found  # type: ignore[return-value]
+
+    _identity: str
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self)._as, (self._identity,), self.__dict__
+
+
+class StateSpec(_OneOfItsKind):
     """A named cell of state, with the coder of what it holds.
 
     With `ttl` (beyond Beam's Python: seconds of processing time) the cell is empty again, and takes no memory, when
@@ -113,7 +143,7 @@ def _check_coder(spec: StateSpec, name: str, coder: object) -> None:
     raise TypeError(f"{type(spec).__name__} {name!r}: coder must be a Coder; it is {coder!r}.{hint}")
 
 
-class TimerSpec:
+class TimerSpec(_OneOfItsKind):
     """A named timer in event time or on the wall clock; `@on_timer` names what it calls."""
 
     #: What the name is prefixed with, so that it never is the name of a state.

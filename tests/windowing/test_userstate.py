@@ -24,6 +24,7 @@ from hornbeam.transforms.userstate import (
     get_dofn_specs,
     is_stateful_dofn,
     on_timer,
+    on_window_expiration,
     validate_stateful_dofn,
 )
 
@@ -228,3 +229,33 @@ def test_time_domains() -> None:
     assert not TimeDomain.is_event_time(TimeDomain.DEPENDENT_REAL_TIME)
     with pytest.raises(ValueError, match="Unknown time domain: 'LUNAR'"):
         TimeDomain.from_string("LUNAR")
+
+
+def test_a_spec_is_the_same_one_when_it_comes_back_by_pickle() -> None:
+    """A runner in this process unpickles a local class into the class that is there; a subclass knows its first specs."""
+
+    class Counting(DoFn):
+        CELL = BagStateSpec("cell", VarIntCoder())
+        FLUSH = TimerSpec("flush", TimeDomain.WATERMARK)
+
+        def process(
+            self, element: Any, cell: Any = DoFn.StateParam(CELL), flush: Any = DoFn.TimerParam(FLUSH)
+        ) -> Any:
+            yield element
+
+        @on_timer(FLUSH)
+        def flushed(self, cell: Any = DoFn.StateParam(CELL)) -> None:
+            """Reads the cell."""
+
+    class Expiring(Counting):
+        @on_window_expiration
+        def expired(
+            self, cell: Any = DoFn.StateParam(Counting.CELL), flush: Any = DoFn.TimerParam(Counting.FLUSH)
+        ) -> None:
+            """Reads it too."""
+
+    cell, flush = Counting.CELL, Counting.FLUSH
+    assert cloudpickle.loads(cloudpickle.dumps(Counting)) is Counting
+    assert (cell, flush) == (Counting.CELL, Counting.FLUSH)
+    validate_stateful_dofn(Counting())
+    validate_stateful_dofn(Expiring())
