@@ -22,6 +22,7 @@ from hornbeam.runners.log import states
 from hornbeam.runners.log.commit_note import CommitNote
 from hornbeam.runners.log.committing import Committer
 from hornbeam.runners.log.coordinator import Coordinator
+from hornbeam.runners.log.damage import damaged_state
 from hornbeam.runners.log.job_folder import JobFolder
 from hornbeam.runners.log.job_record import JobRecord
 from hornbeam.runners.log.job_settings import JobSettings
@@ -37,7 +38,7 @@ from hornbeam.runners.processes.allocator import give_back_freed_memory
 from hornbeam.runners.runner import PipelineRunner
 from hornbeam.storage.checkpoint import Manifest, StoreReader
 from hornbeam.storage.checkpoint.inspection import list_store
-from hornbeam.storage.errors import DiskFullError, StorageError
+from hornbeam.storage.errors import CorruptionError, DiskFullError, StorageError
 from hornbeam.storage.files import OS_FILES, Lock
 
 _log = logging.getLogger(__name__)
@@ -175,11 +176,14 @@ def _record(folder: JobFolder, options: LogOptions) -> JobRecord | None:
 
 def _origin(folder: JobFolder, record: JobRecord) -> Manifest | None:
     """The checkpoint from which the job goes on; None if there is none yet."""
-    found = StoreReader(folder.checkpoints).checkpoints() if _has_store(folder) else []
-    if not found:
-        return None
-    with StoreReader(folder.checkpoints).snapshot(origin_of(record, found[-1])) as snapshot:
-        return snapshot.manifest
+    try:
+        found = StoreReader(folder.checkpoints).checkpoints() if _has_store(folder) else []
+        if not found:
+            return None
+        with StoreReader(folder.checkpoints).snapshot(origin_of(record, found[-1])) as snapshot:
+            return snapshot.manifest
+    except CorruptionError as error:
+        raise damaged_state(error, folder, None) from error
 
 
 def _old_graph(folder: JobFolder, new: Graph, origin: Manifest) -> Graph:

@@ -423,6 +423,10 @@ def test_damaged_state_is_refused_and_the_checkpoint_before_it_offered(job: Job)
     with pytest.raises(DataError, match=r"its state is damaged .* --restore_from=") as raised:
         job.run("--num_workers=1", "--checkpoints_kept=5")
     offered = str(raised.value).partition("--restore_from=")[2].split()[0]
+    os.rename(file.name, f"{file.name}.away")
+    with pytest.raises(DataError, match=r"its state is damaged .*file is missing.* With --repair"):
+        job.run("--num_workers=1", "--checkpoints_kept=5")
+    os.rename(f"{file.name}.away", file.name)
     assert job.run("--num_workers=1", "--checkpoints_kept=5", f"--restore_from={offered}") == "DONE"
 
 
