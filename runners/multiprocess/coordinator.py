@@ -13,7 +13,6 @@ import logging
 import time
 from typing import Any
 
-import attrs
 import cloudpickle
 from multiprocess.connection import wait
 
@@ -28,6 +27,7 @@ from hornbeam.runners.multiprocess.job import Job
 from hornbeam.runners.multiprocess.progress import StageProgress
 from hornbeam.runners.multiprocess.run_folder import RunFolder, remove_file
 from hornbeam.runners.multiprocess.scaling import Scaling
+from hornbeam.runners.multiprocess.seat import Seat
 from hornbeam.runners.multiprocess.task import (
     AtRunEnd,
     Committed,
@@ -47,10 +47,9 @@ from hornbeam.runners.multiprocess.task import (
     Text,
 )
 from hornbeam.runners.multiprocess.task_book import StageState, Task, TaskBook
-from hornbeam.runners.multiprocess.worker import STACKS_SIGNAL, job_path, stacks_path, task_path
+from hornbeam.runners.multiprocess.worker import job_path, task_path
 from hornbeam.runners.multiprocess.workers import server
 from hornbeam.runners.processes.environment import Environment
-from hornbeam.runners.processes.forked_process import ForkedProcess
 from hornbeam.runners.processes.remote_errors import restored
 from hornbeam.utils.run_end import at_run_end
 
@@ -60,13 +59,8 @@ _log = logging.getLogger("hornbeam.runners.multiprocess")
 TASK_ATTEMPTS_MAX = 4
 #: From this many deaths on, attempts note each element.
 _CAREFUL_AFTER = 2
-#: A task runs this long before a part of it is asked for.
-_SPLIT_AFTER_SECONDS = 0.015
-#: A task that had nothing to give is asked again after this long, and after twice as long each time.
-_SPLIT_AGAIN_SECONDS = (0.02, 1.0)
 _STILLBORN_MAX = 5
 _REPORT_HUNG_SECONDS = 300.0
-_STACKS_SECONDS = 1.0
 #: How long workers may take to tear down, at the end of a run and when it has failed.
 _GRACE_SECONDS = 10.0
 _GRACE_AFTER_FAILURE_SECONDS = 2.0
@@ -74,33 +68,6 @@ _GRACE_AFTER_FAILURE_SECONDS = 2.0
 
 class WorkerLostError(RunnerError):
     """A task has been begun again and again, and each time its worker process has died."""
-
-
-@attrs.define(eq=False)
-class Seat:
-    """A worker with what it is doing."""
-
-    process: ForkedProcess
-    task: Task | None = None
-    attempt: int = 0
-    since: float = 0.0
-    #: When the task last got on, as far as is known, and how far it was.
-    moved: float = 0.0
-    portions: int = -1
-    step: str | None = None
-    elements: int = 0
-    fraction: float = 0.0
-    is_reported: bool = False
-    is_careful: bool = False
-    asked: bool = False
-    ask_after: float = 0.0
-    ask_pause: float = _SPLIT_AGAIN_SECONDS[0]
-    idle_since: float = 0.0
-    stages: set[str] = attrs.field(factory=set)
-    #: Stages whose end was not yet confirmed.
-    ending: set[str] = attrs.field(factory=set)
-    is_leaving: bool = False
-    why_ended: str = ""
 
 
 class Coordinator:
@@ -176,20 +143,11 @@ class Coordinator:
     def _give(self, seat: Seat, task: Task) -> None:
         careful = task.deaths >= _CAREFUL_AFTER
         order = task.next_attempt(careful)
-        now = time.monotonic()
-        seat.task, seat.attempt, seat.since, seat.moved = task, order.attempt, now, now
-        seat.portions, seat.step, seat.elements, seat.fraction = -1, None, 0, 0.0
-        seat.is_reported = seat.asked = False
-        seat.is_careful = careful
-        seat.ask_after, seat.ask_pause = now + _SPLIT_AFTER_SECONDS, _SPLIT_AGAIN_SECONDS[0]
-        try:
-            if task.stage not in seat.stages:
-                seat.stages.add(task.stage)
-                sides = self.book.sides(self.book.stages[task.stage].stage)
-                seat.process.channel.send(StageInfo(task.stage, sides))
-            seat.process.channel.send(order)
-        except OSError:
-            pass  # it has died; that is seen when its end is waited for
+        seat.begin(task, order.attempt, careful)
+        if task.stage not in seat.stages:
+            seat.stages.add(task.stage)
+            seat.tell(StageInfo(task.stage, self.book.sides(self.book.stages[task.stage].stage)))
+        seat.tell(order)
 
     def _ask_for_work(self, idle: int) -> None:
         """Asks the tasks that have run longest for a part of what they have left."""
@@ -203,10 +161,7 @@ class Coordinator:
         for seat in sorted(running, key=lambda seat: seat.since)[: max(0, idle - outstanding)]:
             assert seat.task is not None
             seat.asked = True
-            try:
-                seat.process.channel.send(Split(seat.task.id, seat.attempt))
-            except OSError:
-                pass  # it has died
+            seat.tell(Split(seat.task.id, seat.attempt))
 
     # Waiting
 
@@ -236,7 +191,7 @@ class Coordinator:
 
     def _hear(self, seat: Seat, ended: bool) -> None:
         """Takes the messages of a worker; then, if it has ended, sees to what it leaves."""
-        messages, is_cut = _received(seat)
+        messages, is_cut = seat.received()
         for message in messages:
             self._take(seat, message)
         if ended or is_cut:
@@ -267,7 +222,7 @@ class Coordinator:
 
     def _done(self, seat: Seat, done: Done) -> None:
         task = seat.task
-        self._leave_task(seat)
+        seat.leave()
         if task is None or (task.id, seat.attempt) != (done.task, done.attempt) or not task.is_open:
             return  # it was struck out meanwhile
         if isinstance(task.work, Cut):
@@ -275,31 +230,18 @@ class Coordinator:
         self._progress.elements(done.elements)
         is_last = self.book.done(task, done.index, done.metrics)
         if done.has_finalizers:
-            try:
-                seat.process.channel.send(Committed(task.id))
-            except OSError:
-                pass  # it has died; its finalizers are best effort, as everywhere
+            seat.tell(Committed(task.id))
         if done.hot_key is not None:
             self._warn_of_hot_key(task, *done.hot_key)
         if is_last:
             self._end_stage(self.book.stages[task.stage])
             self._start_stages()
 
-    def _leave_task(self, seat: Seat) -> None:
-        seat.task, seat.asked = None, False
-        seat.idle_since = time.monotonic()
-
     def _given(self, seat: Seat, given: Given) -> None:
         task = seat.task
         if task is None or (task.id, seat.attempt) != (given.task, given.attempt):
             return
-        seat.asked = False
-        now = time.monotonic()
-        if given.given:
-            seat.ask_after, seat.ask_pause = now, _SPLIT_AGAIN_SECONDS[0]
-        else:
-            seat.ask_after = now + seat.ask_pause
-            seat.ask_pause = min(2 * seat.ask_pause, _SPLIT_AGAIN_SECONDS[1])
+        seat.answered(bool(given.given))
         if task.is_open:
             self.book.given(task, given.given, given.reduced)
 
@@ -313,7 +255,7 @@ class Coordinator:
     def _failed(self, seat: Seat, failed: Failed) -> None:
         task = seat.task if failed.task >= 0 else None
         if failed.task >= 0:
-            self._leave_task(seat)
+            seat.leave()
             if task is None or not task.is_open:
                 return
         if failed.metrics is not None:
@@ -349,10 +291,7 @@ class Coordinator:
         for seat in self._seats.values():
             if name in seat.stages:
                 seat.ending.add(name)
-                try:
-                    seat.process.channel.send(EndStage(name))
-                except OSError:
-                    pass  # it has died; then nothing is left to tear down
+                seat.tell(EndStage(name))
 
     # What may become of workers
 
@@ -363,9 +302,9 @@ class Coordinator:
         task = seat.task
         if task is not None and self.book.died(task):
             note = last_note(note_path(self._folder.path, seat.process.number)) if seat.is_careful else ""
-            stacks = self._stacks(seat)
+            stacks = seat.stacks(self._folder.path)
             if task.deaths >= TASK_ATTEMPTS_MAX:
-                self._close(seat)
+                seat.close()
                 raise self._given_up(seat, task, how, note, stacks)
             _log.warning(
                 "Worker %d (process %d) %s during %s%s; its work is done again (%d of at most %d times).%s",
@@ -380,13 +319,9 @@ class Coordinator:
             )
             self.book.enqueue(task)
             remove_file(task_path(self._folder.path, task.id, seat.attempt))
-        self._close(seat)
+        seat.close()
         if not seat.is_leaving and not self.book.is_finished and len(self._seats) < self._scaling.least:
             self._hire()
-
-    def _close(self, seat: Seat) -> None:
-        seat.process.kill()  # one that only stopped talking
-        seat.process.close()
 
     def _where(self, task: Task, seat: Seat) -> str:
         if seat.step:
@@ -406,13 +341,6 @@ class Coordinator:
             add_advice(error, f"its stacks when it died:\n{stacks}")
         return error
 
-    def _stacks(self, seat: Seat) -> str:
-        try:
-            with open(stacks_path(self._folder.path, seat.process.number), errors="replace") as file:
-                return file.read().strip()
-        except OSError:
-            return ""
-
     def _look_after_workers(self) -> None:
         """Reports workers that do not get on, ends them when they may not take longer, lets idle ones go."""
         now = time.monotonic()
@@ -426,10 +354,7 @@ class Coordinator:
                     self._report_hung(seat, stuck, "Option --worker_timeout would end it.")
             elif self._scaling.may_leave(len(self._seats), now - seat.idle_since) and not seat.ending:
                 seat.is_leaving = True
-                try:
-                    seat.process.channel.send(Stop())
-                except OSError:
-                    pass  # it has died
+                seat.tell(Stop())
 
     def _end_hung(self, seat: Seat, stuck: float) -> None:
         self._report_hung(seat, stuck, "It is ended, as --worker_timeout says.")
@@ -446,31 +371,15 @@ class Coordinator:
             stuck,
             self._where(seat.task, seat),
             what_next,
-            self._stacks_now(seat) or "(none could be had)",
+            seat.stacks_now(self._folder.path) or "(none could be had)",
         )
-
-    def _stacks_now(self, seat: Seat) -> str:
-        """Has the worker write its stacks, which it does whatever its interpreter is busy with."""
-        seat.process.kill(STACKS_SIGNAL)
-        until = time.monotonic() + _STACKS_SECONDS
-        found = ""
-        while time.monotonic() < until:
-            now = self._stacks(seat)
-            if now and now == found:
-                break
-            found = now
-            time.sleep(0.02)
-        return found
 
     # The end
 
     def _dismiss_all(self, failed: bool) -> None:
         """Has all workers tear down and go; those that do not are killed."""
         for seat in self._seats.values():
-            try:
-                seat.process.channel.send(Stop())
-            except OSError:
-                continue
+            seat.tell(Stop())
         until = time.monotonic() + (_GRACE_AFTER_FAILURE_SECONDS if failed else _GRACE_SECONDS)
         error: BaseException | None = None
         try:
@@ -496,7 +405,7 @@ class Coordinator:
         for connection in wait(list(by_connection), seconds):
             seat = by_connection[connection]
             ended = connection is seat.process.sentinel and seat.process.ended() is not None
-            messages, is_cut = _received(seat)
+            messages, is_cut = seat.received()
             for message in messages:
                 if isinstance(message, (Text, LogRecord, AtRunEnd)):
                     self._take(seat, message)
@@ -508,14 +417,3 @@ class Coordinator:
                 del self._seats[seat.process.number]
                 seat.process.close()
         return error
-
-
-def _received(seat: Seat) -> tuple[list[Any], bool]:
-    """The messages that are there, and whether no more can come."""
-    messages: list[Any] = []
-    try:
-        while seat.process.channel.has_message():
-            messages.append(seat.process.channel.receive())
-    except (EOFError, OSError):
-        return messages, True
-    return messages, False

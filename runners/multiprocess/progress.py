@@ -8,12 +8,10 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
+from hornbeam.runners.multiprocess.seat import Seat
 from hornbeam.runners.multiprocess.task_book import StageState, TaskBook
-
-if TYPE_CHECKING:
-    from hornbeam.runners.multiprocess.coordinator import Seat
 
 _QUIET_SECONDS = 3.0
 _INTERVAL_SECONDS = 0.25
