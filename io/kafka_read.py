@@ -159,6 +159,7 @@ class KafkaReader(UnboundedReader):
         self._source = source
         self._client = kafka_client("ReadFromKafka")
         self._consumer = self._client.Consumer(source.settings)
+        self._is_closed = False
         self._records = 0 if mark is None else mark.records
         self._began = processing_time.now_micros() if mark is None else mark.began
         self._ready: deque[Any] = deque()
@@ -286,14 +287,21 @@ class KafkaReader(UnboundedReader):
         return KafkaMark(positions, self._records, self._began, self if self._source.commits else None)
 
     def commit(self, positions: Mapping[Place, tuple[int, int | None]]) -> None:
-        """Tells the consumer group's offsets to Kafka, without waiting."""
+        """Tells the consumer group's offsets to Kafka; without waiting, unless the read has ended meanwhile."""
         place_of = self._client.TopicPartition
-        self._consumer.commit(
-            offsets=[place_of(*place, offset) for place, (offset, _) in positions.items()], asynchronous=True
-        )
+        offsets = [place_of(*place, offset) for place, (offset, _) in positions.items()]
+        if not self._is_closed:
+            self._consumer.commit(offsets=offsets, asynchronous=True)
+            return
+        consumer = self._client.Consumer(self._source.settings)
+        try:
+            consumer.commit(offsets=offsets, asynchronous=False)
+        finally:
+            consumer.close()
 
     def close(self) -> None:
-        """Closes the consumer."""
+        """Closes the consumer. A mark may still be finalized: what was read last is durable later than the read's end."""
+        self._is_closed = True
         self._consumer.close()
 
     def _first_offsets(self) -> Iterable[tuple[Place, int]]:

@@ -193,6 +193,22 @@ def test_offsets_are_committed_to_the_group_if_that_is_wanted(servers: str, topi
         ).finalize_checkpoint()  # of another process: nothing to do it with
 
 
+def test_offsets_of_a_read_that_has_ended_are_committed(servers: str, topic: str) -> None:
+    """With the checkpoint after it, by when its reader is closed: the last offsets were never committed."""
+    produce(servers, topic, [(0, b"k", b"%d" % n, 1000) for n in range(5)])
+    reading = reader(
+        servers, topic, config={"group.id": topic}, commit_offset_in_finalize=True, max_num_records=3
+    )
+    take(reading, 3)
+    mark = reading.get_checkpoint_mark()
+    reading.close()
+    mark.finalize_checkpoint()
+    asking = kafka.Consumer({"bootstrap.servers": servers, "group.id": topic})
+    (place,) = asking.committed([kafka.TopicPartition(topic, 0)], timeout=60)
+    asking.close()
+    assert place.offset == 3
+
+
 def test_metadata(servers: str, topic: str) -> None:
     producer = kafka.Producer({"bootstrap.servers": servers})
     producer.list_topics(topic, 60)
