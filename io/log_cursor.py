@@ -80,6 +80,7 @@ class PartitionCursor:
         self._skip_lost = skip_lost
         self._consumer = Consumer(log, isolation=isolation, auto_offset_reset="error")
         self._consumer.assign([(topic, partition)])
+        self._partition = log.partition(topic, partition)
         self._fetched: deque[RecordBatch] = deque()
         self._open: _OpenBatch | None = None
         self._peeked: Piece | None = None
@@ -136,6 +137,10 @@ class PartitionCursor:
         self._position = piece.next_offset
         if self._open.taken == len(self._open.rows):
             self._open = None
+
+    def is_at_end(self) -> bool:
+        """Whether there is certainly nothing behind the position, void or not; quicker than to `peek`."""
+        return not self._fetched and self._open is None and self._partition.high_watermark <= self._position
 
     def note_lag(self) -> None:
         """Reports how many offsets are still to be read."""

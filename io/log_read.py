@@ -22,7 +22,9 @@ from hornbeam.io.log_cursor import PartitionCursor, Piece, check_topic
 from hornbeam.io.log_partition import LogPartition, located
 from hornbeam.io.restriction import WatermarkEstimator, does_nothing
 from hornbeam.io.restriction_trackers import OffsetRange, OffsetRestrictionTracker
+from hornbeam.storage.errors import StorageError
 from hornbeam.storage.log import Log
+from hornbeam.storage.log.errors import LogError
 from hornbeam.transforms.dofn import DoFn
 from hornbeam.transforms.restriction import RestrictionProvider, WatermarkEstimatorProvider
 from hornbeam.transforms.stamped import TimestampedValues
@@ -38,6 +40,8 @@ from hornbeam.utils.timestamp import (
 #: Deferral at the end of a partition: from, doubled with each try that finds nothing, up to.
 _POLL_MICROS_MIN = 1_000
 _POLL_MICROS_MAX = 25_000
+#: Of so many looks at the end of a partition one is a whole turn, which finds what is amiss with the topic.
+_POLLS_A_TURN = 40
 #: How often a look is taken whether the topic has got more partitions.
 _WATCH_SECONDS = 1.0
 #: Records in a piece, at first and at most; a piece should keep the steps behind busy for about so long.
@@ -215,6 +219,19 @@ class ReadPartition(_OpensLog, RestrictionProvider, WatermarkEstimatorProvider):
         yield stamped
         self._adapt(time.perf_counter() - began, len(piece.elements))
         self._giving = None
+
+    def waits_on(self, element: LogPartition, restriction: OffsetRange) -> int:
+        """When what was deferred is due, the engine asks for how many microseconds it can wait on; 0: it may go on."""
+        cursor = self._cursors.get((element.topic, element.partition))
+        if cursor is None or cursor.position != restriction.start or cursor.idle_polls % _POLLS_A_TURN == 0:
+            return 0
+        try:
+            if not cursor.is_at_end() or restriction.start >= self._stop(cursor, restriction):
+                return 0
+        except (StorageError, LogError):
+            return 0  # the turn says so, with its step
+        cursor.idle_polls += 1
+        return _poll_micros(cursor.idle_polls)
 
     def teardown(self) -> None:
         """Closes what was read from."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from time import perf_counter
 from typing import Any
@@ -134,6 +134,8 @@ class SplittableHead(SplittableCalls, SourceHead):
     ) -> None:
         super().prepare_dofn(signature, args, kwargs, side_inputs)
         self._pace = Pace(chunk_max=self._chunk)
+        #: For DoFns of ours that can tell without a turn that there is nothing yet.
+        self._waits_on: Callable[[Any, Any], int] | None = getattr(signature.dofn, "waits_on", None)
 
     @property
     def elements_max(self) -> int:
@@ -291,8 +293,13 @@ class SplittableHead(SplittableCalls, SourceHead):
     def _tick(self, now: int) -> None:
         self._now = now if self._now is None else max(self._now, now)
         for _, name in self._deferred.pop_due(now):
+            work = self._works[name]
+            micros = 0 if self._waits_on is None else self._waits_on(work.element, work.restriction)
+            if micros > 0:
+                self._deferred.set(name, now + micros)
+                continue
             self._holds.works(name)
-            self._ready.append(self._works[name])
+            self._ready.append(work)
         self._holds.tick(now)
 
     def advance(self, watermark: int, now: int) -> None:

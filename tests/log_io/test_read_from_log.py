@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from log_io.topics import SECOND, fill, read_bounded, take
+from sources.driving import splittable
 
 import hornbeam as beam
 from hornbeam.error import TransformError
@@ -17,6 +18,7 @@ from hornbeam.io.logio import LostRecordsError, ReadFromLog, WriteToLog
 from hornbeam.io.restriction_trackers import OffsetRange
 from hornbeam.runners.engine.splittable import RestrictionTrackerView
 from hornbeam.storage.log import Log, Producer, UnknownTopicError
+from hornbeam.storage.log.errors import TopicDeletedError
 from hornbeam.testing.test_pipeline import TestPipeline
 from hornbeam.testing.util import assert_that, equal_to
 from hornbeam.transforms.stamped import TimestampedValues
@@ -402,3 +404,49 @@ def _value_time_and_window(
     value: Any, time: Any = beam.DoFn.TimestampParam, window: Any = beam.DoFn.WindowParam
 ) -> tuple[Any, int, int]:
     return (value, int(time), int(window.end)) if time > 0 else (value, 0, 0)
+
+
+class Counted(ReadPartitionForEver):
+    """Counts the turns."""
+
+    turns = 0
+
+    @beam.DoFn.unbounded_per_element()
+    def process(
+        self,
+        element: Any,
+        tracker: Any = beam.DoFn.RestrictionParam(),
+        estimator: Any = beam.DoFn.WatermarkEstimatorParam(),
+    ) -> Any:
+        """As ReadPartitionForEver."""
+        self.turns += 1
+        return super().process(element, tracker, estimator)
+
+
+def test_a_partition_without_news_takes_few_turns_and_news_are_seen_at_once(tmp_path: Path) -> None:
+    """An idle job used a tenth of a processor for them."""
+    with Log(tmp_path) as log:
+        fill(log, "t", [(0, b"a", 1)])
+        dofn = Counted(ReadFromLog(tmp_path, "t")._spec)
+        driven = splittable(dofn)
+        driven.feed(LogPartition("t", 0, 0))
+        driven.pass_time(10)
+        assert driven.take() == [b"a"]
+        assert 10 <= dofn.turns < 20
+        fill(log, "t", [(0, b"b", 2)])
+        driven.pass_time(0.025)
+        assert driven.take() == [b"b"]
+        producer = Producer(log, transactional_id="x")
+        producer.begin_transaction()
+        producer.append("t", [b"c"])
+        producer.flush()
+        driven.pass_time(0.1)
+        assert driven.take() == []
+        producer.commit_transaction()
+        driven.pass_time(0.025)
+        assert driven.take() == [b"c"]
+        producer.close()
+        log.delete_topic("t")
+        with pytest.raises(TopicDeletedError):
+            driven.pass_time(0.1)
+        driven.head.teardown()
