@@ -14,7 +14,7 @@ from hornbeam.graph.serialize import save
 
 def hornbeam(*args: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "hornbeam.cli.main", *args]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=180)
 
 
 @pytest.fixture

@@ -147,7 +147,7 @@ def test_as_a_process(before: str, printed: str, tmp_path: Path) -> None:
         [sys.executable, "script.py"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
         cwd=tmp_path,
         env=environment,

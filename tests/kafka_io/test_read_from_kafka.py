@@ -185,7 +185,7 @@ def test_offsets_are_committed_to_the_group_if_that_is_wanted(servers: str, topi
         mark.finalize_checkpoint()
         reading.close()  # what is to be committed is
         asking = kafka.Consumer({"bootstrap.servers": servers, "group.id": topic})
-        (place,) = asking.committed([kafka.TopicPartition(topic, 0)], timeout=60)
+        (place,) = asking.committed([kafka.TopicPartition(topic, 0)], timeout=180)
         asking.close()
         assert place.offset == (3 if commits else kafka.OFFSET_INVALID)
         reading._source.get_checkpoint_mark_coder().decode(
@@ -204,7 +204,7 @@ def test_offsets_of_a_read_that_has_ended_are_committed(servers: str, topic: str
     reading.close()
     mark.finalize_checkpoint()
     asking = kafka.Consumer({"bootstrap.servers": servers, "group.id": topic})
-    (place,) = asking.committed([kafka.TopicPartition(topic, 0)], timeout=60)
+    (place,) = asking.committed([kafka.TopicPartition(topic, 0)], timeout=180)
     asking.close()
     assert place.offset == 3
 
@@ -365,7 +365,7 @@ def test_from_topic_to_topic_with_kills(tmp_path: Path) -> None:
         os.kill(job.pid, signal.SIGKILL)
         job.wait()
     produce(brokers.REAL, topic, rows[count // 2 :])
-    subprocess.run(command, check=True, timeout=120)
+    subprocess.run(command, check=True, timeout=180)
     found = brokers.records(brokers.REAL, topic + "-out")
     for key in {key for _, key, _, _ in rows}:
         assert [each.value() for each in found if each.key() == key] == [v for _, k, v, _ in rows if k == key]

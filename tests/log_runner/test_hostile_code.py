@@ -7,7 +7,6 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from log_runner import campaign_answers, campaign_jobs
@@ -79,12 +78,14 @@ def test_an_exception_without_a_text_has_a_message() -> None:
     assert len(message_of(ValueError("x" * 1_000_000))) < 11_000
 
 
-def test_a_copy_that_hangs_costs_an_attempt(tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_copy_that_hangs_costs_an_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """Seen: the job read on for ever, and took no checkpoint any more."""
     monkeypatch.setenv("HORNBEAM_FORK_ENTRIES_MIN", "1")
     monkeypatch.setenv("HORNBEAM_WORKER_FAULTS", "0@1=copy.begin:1:stop")
     pipeline = beam.Pipeline(options=options(tmp_path, "--bundle_timeout_ms=1000"))
     campaign_jobs.build("stateful", pipeline, str(tmp_path / "out"), SIZE, 0.0)
-    assert pipeline.run().wait_until_finish(60_000) == "DONE"
+    assert pipeline.run().wait_until_finish(180_000) == "DONE"
     campaign_answers.check("stateful", str(tmp_path / "out"), SIZE)
-    assert "has not written its part of checkpoint 1 for" in JobFolder(tmp_path, "j").status().last_failure
+    assert "has not written its part of checkpoint 1 for" in caplog.text

@@ -23,7 +23,7 @@ def test_nothing_is_lost_or_doubled_whatever_is_killed() -> None:
 def test_workers_end_with_their_coordinator(tmp_path: Path) -> None:
     arguments = ["windowed", str(tmp_path), "5000", "0.01", "--num_workers=2"]
     job = subprocess.Popen([sys.executable, str(Path(campaign_jobs.__file__)), *arguments])
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while len(workers := processes.grandchildren(job.pid)) < 2:
         assert time.monotonic() < deadline
         time.sleep(0.01)

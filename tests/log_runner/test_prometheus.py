@@ -137,7 +137,7 @@ def test_before_there_is_a_status() -> None:
 
 
 def get(port: int, path: str) -> tuple[str, str]:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=120) as answer:
         return answer.headers["Content-Type"], answer.read().decode()
 
 
@@ -167,7 +167,7 @@ def test_a_job_answers_while_it_runs(tmp_path: Path, caplog: pytest.LogCaptureFi
             port = int(caplog.messages[-1].rpartition(":")[2].partition("/")[0])
             take(log, "totals", 2)
             wanted = 'hornbeam_step_elements_total{job_name="j",step="Numbers/Read"}'
-            ends = time.monotonic() + 60
+            ends = time.monotonic() + 180
             while wanted not in get(port, "/metrics")[1]:  # steps are in the status a moment later
                 assert time.monotonic() < ends
                 time.sleep(0.05)

@@ -168,7 +168,7 @@ def test_pdb_stops_in_a_timer_by_file_and_line(reminded_job: Path) -> None:
         input=orders,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=180,
         env={**os.environ, "PYTHONPATH": path},
     )
     assert "('odd', 7)" in done.stdout or "('even', 5)" in done.stdout, done.stdout + done.stderr

@@ -137,7 +137,7 @@ class Sales:
             await_(lambda: "numbers" in log.topics() and len(self.rows("numbers")) == HALF)
         if end == "stop":
             self.folder.ask("stop", name="before")
-            result.wait_until_finish(30_000)
+            result.wait_until_finish(180_000)
         else:
             result.cancel()
         assert not self.rows("totals")

@@ -31,7 +31,7 @@ os._exit(1)  # it dies before anything is flushed
 
 def test_log_lines_name_job_worker_and_step_and_printed_lines_outlive_the_worker() -> None:
     ended = subprocess.run(
-        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=180, check=False
     )
     between, at_work = ended.stderr.splitlines()
     assert between.endswith("WARNING sales worker 1: between steps")

@@ -177,7 +177,7 @@ def test_a_lock_is_that_of_the_file_that_the_path_leads_to(tmp_path: Path) -> No
     path = str(tmp_path / "lock")
     first = OS_FILES.lock(path)
     got: list[Lock] = []
-    waiting = threading.Thread(target=lambda: got.append(OS_FILES.lock(path, timeout=30)))
+    waiting = threading.Thread(target=lambda: got.append(OS_FILES.lock(path, timeout=180)))
     waiting.start()
     while not _is_open_twice(path):
         time.sleep(0.001)
