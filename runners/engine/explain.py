@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping
 
 import attrs
 
-from hornbeam.runners.engine.head import END_OF_TIME
+from hornbeam.runners.engine.clock import NEVER
+from hornbeam.runners.engine.head import END_OF_TIME, SourceHead
 from hornbeam.runners.engine.stream_stage import Edge, StreamStage
 from hornbeam.utils.timestamp import MAX_TIMESTAMP_MICROS, MIN_TIMESTAMP_MICROS, Timestamp
 
@@ -52,6 +53,9 @@ class StepExplanation:
     own: tuple[Cause, ...]
     #: The stages that it reads from, by their heads' labels, with their watermarks; the earliest first.
     upstream: tuple[tuple[str, int], ...]
+    #: The processing time at which the head next gives out something that it keeps, whatever the watermark is; None if none
+    #: is awaited.
+    due_clock: int | None = None
 
     @property
     def label(self) -> str:
@@ -121,6 +125,8 @@ def _stage_lines(stage: StepExplanation) -> list[str]:
         lines.append(f"  with it run: {', '.join(stage.steps[1:])}")
     if stage.upstream and stage.entries and stage.input_watermark < stage.due_watermark <= END_OF_TIME:
         lines.append(f"  what it keeps is next due at {time_text(stage.due_watermark)}")
+    if stage.upstream and stage.entries and stage.due_clock is not None:
+        lines.append(f"  by the clock something of it is due at {time_text(stage.due_clock)}")
     lines.extend(f"  held by {cause.reason} at {time_text(cause.micros)}" for cause in stage.own)
     for label, micros in stage.upstream:
         if micros <= stage.input_watermark < MAX_TIMESTAMP_MICROS:
@@ -146,7 +152,16 @@ def _explain(stage: StreamStage, stages: Mapping[str, StreamStage]) -> StepExpla
         END_OF_TIME + 1 if stage.head is None else stage.head.next_watermark(),
         (*_waiting(stage, stages), *_held(stage)),
         tuple(upstream),
+        _due_clock(stage),
     )
+
+
+def _due_clock(stage: StreamStage) -> int | None:
+    """When a timer or a trigger on the clock is due; that a source looks again is no news."""
+    if stage.head is None or isinstance(stage.head, SourceHead):
+        return None
+    wakeup = stage.head.next_wakeup()
+    return wakeup if wakeup < NEVER else None
 
 
 def _held(stage: StreamStage) -> Iterable[Cause]:

@@ -54,6 +54,7 @@ def _joined(of_workers: list[tuple[StepExplanation, ...]]) -> tuple[StepExplanat
                 furthest,
                 elements=sum(part.elements for part in parts),
                 entries=sum(part.entries for part in parts),
+                due_clock=min((part.due_clock for part in parts if part.due_clock is not None), default=None),
             )
         )
     return tuple(found)

@@ -49,11 +49,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
             command.add_argument("--name", help="the savepoint's name; else one that says when it was taken")
         if name in ("savepoint", "stop", "drain", "cancel", "explain"):
             command.add_argument(
-                "--timeout", type=float, default=60.0, help="seconds to wait for the job's answer"
+                "--timeout", type=_seconds, default=60.0, help="seconds to wait for the job's answer"
             )
         if name == "status":
             command.add_argument(
-                "--follow", type=float, metavar="SECONDS", help="again and again, until it ends"
+                "--follow", type=_seconds, metavar="SECONDS", help="again and again, until it ends"
             )
         if name == "explain":
             command.add_argument(
@@ -80,6 +80,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.set_defaults(run=run)
 
 
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return seconds
+
+
 def run(args: argparse.Namespace) -> int:
     """Carry out a parsed command; the exit status: 1 for what was refused or has failed."""
     try:
@@ -95,6 +105,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace) -> None:
+    if not os.path.isdir(args.directory):
+        raise NotADirectoryError(f"there is no folder {os.path.abspath(args.directory)}")
     jobs = [_summary_or_damage(folder) for folder in jobs_in(args.directory)]
     if args.json:
         print(json.dumps(jobs, indent=1))
@@ -178,7 +190,7 @@ def _status(args: argparse.Namespace) -> None:
             return
         time.sleep(args.follow)
         if not args.json:
-            print()
+            print(flush=True)
 
 
 def _status_fields(folder: JobFolder, state: str) -> dict[str, Any]:

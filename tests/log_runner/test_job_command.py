@@ -81,6 +81,23 @@ def coordinated(folder: JobFolder, answer: Callable[[Command], dict[str, Any]]) 
             thread.join()
 
 
+def test_a_folder_that_is_not_there_has_no_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Rather than no jobs: it is a slip of the fingers."""
+    assert main(["job", "list", str(tmp_path / "jbos")]) == 1
+    assert capsys.readouterr().err == f"hornbeam job list: there is no folder {tmp_path / 'jbos'}\n"
+
+
+@pytest.mark.parametrize("arguments", [["status", "--follow", "-1"], ["savepoint", "--timeout", "soon"]])
+def test_seconds_are_above_0(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command, *flags = arguments
+    with pytest.raises(SystemExit) as raised:
+        main(["job", command, str(tmp_path), "j", *flags])
+    assert raised.value.code == 2
+    assert f"{flags[1]!r} is not a number of seconds above 0" in capsys.readouterr().err
+
+
 def test_the_list_of_jobs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["job", "list", str(tmp_path)]) == 0
     assert capsys.readouterr().out == f"no jobs in {tmp_path}\n"

@@ -20,13 +20,14 @@ from hornbeam.io.tail import TailText
 from hornbeam.io.watermark_estimators import ManualWatermarkEstimator
 from hornbeam.options.pipeline_options import PipelineOptions
 from hornbeam.runners.direct import stream_result
-from hornbeam.runners.engine.explain import explain_stages
+from hornbeam.runners.engine.explain import explain_stages, time_text
 from hornbeam.runners.engine.head import Hold
 from hornbeam.runners.runner import PipelineState
 from hornbeam.testing.clock import FakeClock
 from hornbeam.transforms.core import RestrictionProvider
 from hornbeam.transforms.periodicsequence import PeriodicImpulse
 from hornbeam.transforms.timeutil import TimeDomain
+from hornbeam.transforms.trigger import AccumulationMode, AfterProcessingTime, AfterWatermark
 from hornbeam.transforms.userstate import TimerSpec, on_timer
 from hornbeam.transforms.window import FixedWindows, TimestampedValue
 from hornbeam.utils.timestamp import MAX_TIMESTAMP_MICROS, Duration, Timestamp
@@ -325,6 +326,26 @@ class Grouped(beam.PTransform):
 
     def expand(self, pairs: beam.PCollection[Any]) -> beam.PCollection[Any]:
         return pairs | "Pass" >> beam.Map(lambda pair: pair) | "Group" >> beam.GroupByKey()
+
+
+def test_explain_says_when_a_trigger_on_the_clock_is_due():
+    p = beam.Pipeline()
+    pairs = ticks(p, burst=10, pause=3600) | beam.Map(lambda n: ("k", n))
+    early = beam.WindowInto(
+        FixedWindows(60),
+        trigger=AfterWatermark(early=AfterProcessingTime(7200)),
+        accumulation_mode=AccumulationMode.DISCARDING,
+    )
+    pairs | early | "Group" >> beam.GroupByKey()
+    before = time.time()
+    result = p.run()
+    until(lambda: result.explain("Group").of("Group").elements == 10)
+    explanation = result.explain("Group")
+    result.cancel()
+    due = explanation.of("Group").due_clock
+    assert due is not None and before + 7200 <= due / 1e6 <= time.time() + 7200
+    assert f"  by the clock something of it is due at {time_text(due)}" in str(explanation).splitlines()
+    assert explanation.of("Ticks").due_clock is None
 
 
 def test_explain_names_the_source_that_holds_a_window_back(seen):
