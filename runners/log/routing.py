@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import compress
 from operator import itemgetter
 from typing import Any
@@ -10,23 +11,34 @@ import numpy as np
 
 from hornbeam.runners.engine.bundle import Bundle
 from hornbeam.runners.engine.operator import Receiver
+from hornbeam.runners.engine.sizes import mean_size
 from hornbeam.runners.log.exchange import Mark, Rows
 from hornbeam.runners.log.key_groups import KeyGroups
 
 _first = itemgetter(0)
 
 
+#: About how many bytes wait in an outbox at most, beside those of the bundle that was added last.
+OUTBOX_BYTES = 4 << 20
+
+
 class Outbox:
-    """What waits to be sent to another worker, in order."""
+    """What waits to be sent to another worker, in order; `when_full` is called when that is much.
+
+    It may be so in the midst of a bundle: one element may have more outputs than there is memory.
+    """
 
     def __init__(self) -> None:
         self.messages: list[Any] = []
-        self.rows = 0
+        self.when_full: Callable[[], None] | None = None
+        self._bytes = 0
 
     def add_rows(self, edge: int, bundle: Bundle) -> None:
         """Elements of an edge."""
         self.messages.append(Rows(edge, bundle))
-        self.rows += len(bundle.values)
+        self._bytes += mean_size(bundle.values) * len(bundle.values)
+        if self._bytes >= OUTBOX_BYTES and self.when_full is not None:
+            self.when_full()
 
     def add_mark(self, edge: int, watermark: int) -> None:
         """The edge's time here has come so far."""
@@ -34,7 +46,7 @@ class Outbox:
 
     def take(self) -> list[Any]:
         """All that waits."""
-        messages, self.messages, self.rows = self.messages, [], 0
+        messages, self.messages, self._bytes = self.messages, [], 0
         return messages
 
 

@@ -59,6 +59,7 @@ from hornbeam.runners.log.plans import has_test_stream, plan_for
 from hornbeam.runners.log.poison import skip_callbacks
 from hornbeam.runners.log.restoring import begin_task, restore_task
 from hornbeam.runners.log.room import WorkerSpace, until_there_is_room
+from hornbeam.runners.log.routing import Outbox
 from hornbeam.runners.log.rows_under_way import RowsUnderWay
 from hornbeam.runners.log.sinks import Sinks
 from hornbeam.runners.log.snapshots import SnapshotReport, SnapshotThread
@@ -196,6 +197,8 @@ class Worker:
         if begin.poison is not None:
             stages = self._task.stages.values()
             skip_callbacks(begin.poison, (each for stage in stages for each in stage.operators.values()))
+        for other, outbox in self._task.outboxes.items():
+            outbox.when_full = partial(self._empty, other, outbox)
         self._sinks = Sinks(self._task)
         thread = SnapshotThread(
             begin.worker,
@@ -327,9 +330,12 @@ class Worker:
     def _flush(self) -> None:
         for other, outbox in self._task.outboxes.items():
             if outbox.messages:
-                self._rows.sent(other, outbox.messages)
-                data, out = dumps(outbox.take()), self._exchange.outs[other]
-                until_there_is_room(partial(out.append, data), self._tell_paused)
+                self._empty(other, outbox)
+
+    def _empty(self, other: int, outbox: Outbox) -> None:
+        self._rows.sent(other, outbox.messages)
+        data, out = dumps(outbox.take()), self._exchange.outs[other]
+        until_there_is_room(partial(out.append, data), self._tell_paused)
 
     def _look_whether_to_restart(self) -> None:
         """Test mode: after so many bundles stand still until the attempt ends with a checkpoint.

@@ -1,4 +1,4 @@
-"""Processing time in a worker: it is known before elements come, and a checkpoint does not move it."""
+"""A worker's turns: the time is known before elements come, a checkpoint does not move it, what is sent does not pile up."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from hornbeam.runners.log.messages import Begin
 from hornbeam.runners.log.plans import plan_for
 from hornbeam.runners.log.restoring import begin_task
 from hornbeam.runners.log.room import WorkerSpace
+from hornbeam.runners.log.routing import OUTBOX_BYTES
 from hornbeam.runners.log.task import Task
 from hornbeam.runners.log.worker import Worker
 from hornbeam.runners.processes.environment import Environment
@@ -53,6 +54,39 @@ class NobodyElse:
         pass
 
 
+def worker_and_other(p: beam.Pipeline, number: int, tmp_path: Path) -> tuple[Worker, Exchange]:
+    """Worker `number` of two before its first turn, with nobody around it, and the other one's end of their exchange."""
+    folder = str(tmp_path / "exchange")
+    create_exchange(folder, 2)
+    begin = Begin(
+        job_name="j", graph=p.to_graph(), worker=number, workers=2, exchange=folder, checkpoints="", workers_lock="",
+        restore_from=None, memory_bytes_max=1 << 30, bundle_size=0, idle_timeout_micros=None,
+        exchange_bytes_max=1 << 20, options={}, spilled=str(tmp_path), environment=Environment.here(),
+        coordinator_bytes=0,
+    )  # fmt: skip
+    worker = Worker(begin, NobodyElse())  # type: ignore[arg-type]
+    worker._exchange = Exchange(folder, number, 2)
+    worker._space = WorkerSpace(str(tmp_path), lambda text: None)
+    worker._build()
+    for _stage in worker._task.setup():
+        pass
+    begin_task(worker._task)
+    return worker, Exchange(folder, 1 - number, 2)
+
+
+def test_what_one_element_gives_is_sent_in_pieces(tmp_path: Path) -> None:
+    """It need not fit in memory, neither here nor at the worker that it is for."""
+    p = beam.Pipeline()
+    p | beam.Impulse() | beam.FlatMap(lambda _: ((n, f"{n:1000}") for n in range(30_000))) | beam.GroupByKey()
+    worker, other = worker_and_other(p, 0, tmp_path)
+    worker._turn()
+    sizes = []
+    while (record := other.ins[0].take()) is not None:
+        sizes.append(len(record.data))
+    assert sum(sizes) > 10_000_000
+    assert max(sizes) < 3 * OUTBOX_BYTES // 2
+
+
 def test_what_others_send_comes_at_the_time_it_is_though_nothing_came_for_an_hour(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -60,20 +94,7 @@ def test_what_others_send_comes_at_the_time_it_is_though_nothing_came_for_an_hou
     monkeypatch.setattr(worker_module, "WallClock", lambda: clock)
     p = beam.Pipeline()
     p | beam.Impulse() | beam.Map(lambda _: ("a", 1)) | beam.ParDo(CountForAMinute())
-    folder = str(tmp_path / "exchange")
-    create_exchange(folder, 2)
-    begin = Begin(
-        job_name="j", graph=p.to_graph(), worker=1, workers=2, exchange=folder, checkpoints="", workers_lock="",
-        restore_from=None, memory_bytes_max=1 << 30, bundle_size=0, idle_timeout_micros=None,
-        exchange_bytes_max=1 << 20, options={}, spilled=str(tmp_path), environment=Environment.here(),
-    )  # fmt: skip
-    worker = Worker(begin, NobodyElse())  # type: ignore[arg-type]
-    worker._exchange, other = Exchange(folder, 1, 2), Exchange(folder, 0, 2)
-    worker._space = WorkerSpace(str(tmp_path), lambda text: None)
-    worker._build()
-    for _stage in worker._task.setup():
-        pass
-    begin_task(worker._task)
+    worker, other = worker_and_other(p, 1, tmp_path)
     worker._advance()
     (edge,) = (edge for edge in worker._task.edges if edge.kind == KEYED)
     element = from_entries([("a", 1)], [0], [GLOBAL_WINDOWS], [PANE_INFO_UNKNOWN])
