@@ -459,14 +459,14 @@ class Coordinator:
         if not self._lock.is_in_place():
             return  # what is in the folder now, if there is one, is somebody else's
         self.record = attrs.evolve(self.record, state=states.FAILED, failure=told(error))
-        self._write_record_somehow()
+        self._write_record_somehow(but_for=StorageError)  # what failed is what is to be told of
         self._say(states.FAILED, f"{type(error).__qualname__}: {message_of(error)}")
         self._commands.ended(states.FAILED)
 
-    def _write_record_somehow(self) -> None:
+    def _write_record_somehow(self, but_for: type[StorageError] = DiskFullError) -> None:
         try:
             self.folder.write_record(self.record)
-        except DiskFullError as error:
+        except but_for as error:
             _log.warning("The record of job %r cannot be written: %s", self.folder.job_name, error)
 
     def explain_from_elsewhere(self, step: str, timeout_seconds: float = 60.0) -> Explanation:

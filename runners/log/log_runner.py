@@ -23,6 +23,7 @@ from hornbeam.runners.log.commit_note import CommitNote
 from hornbeam.runners.log.committing import Committer
 from hornbeam.runners.log.coordinator import Coordinator
 from hornbeam.runners.log.damage import damaged_state
+from hornbeam.runners.log.environment import is_disk_full
 from hornbeam.runners.log.job_folder import JobFolder
 from hornbeam.runners.log.job_record import JobRecord
 from hornbeam.runners.log.job_settings import JobSettings
@@ -38,7 +39,7 @@ from hornbeam.runners.processes.allocator import give_back_freed_memory
 from hornbeam.runners.runner import PipelineRunner
 from hornbeam.storage.checkpoint import Manifest, StoreReader
 from hornbeam.storage.checkpoint.inspection import list_store
-from hornbeam.storage.errors import CorruptionError, DiskFullError, StorageError
+from hornbeam.storage.errors import CorruptionError, StorageError
 from hornbeam.storage.files import OS_FILES, Lock
 
 _log = logging.getLogger(__name__)
@@ -62,9 +63,9 @@ class LogRunner(PipelineRunner):
         give_back_freed_memory()
         try:
             lock = folder.lock()
-        except DiskFullError:
-            raise
-        except StorageError as error:
+        except (StorageError, OSError) as error:
+            if is_disk_full(error):
+                raise
             raise OptionError(f"--log_dir={folder.log_dir}: jobs cannot be kept there: {error}") from error
         metrics = None
         try:

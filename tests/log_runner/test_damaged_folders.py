@@ -147,10 +147,13 @@ def test_a_job_that_may_only_be_looked_at(tmp_path: Path, monkeypatch: pytest.Mo
         (["--num_workers=-1"], "--num_workers=-1: a number of processes"),
         (["--metrics_port=99999"], "--metrics_port=99999 cannot be had"),
         (["--log_dir={path}/file"], r"--log_dir=.*/file: jobs cannot be kept there: .*Not a directory"),
+        (["--job_name=taken"], r"--log_dir=.*: jobs cannot be kept there: .*File exists: .*taken/commands"),
     ],
 )
 def test_options_that_cannot_be(flags: list[str], why: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
+    (tmp_path / "jobs/taken").mkdir(parents=True)
+    (tmp_path / "jobs/taken/commands").touch()
     job = Job("stateful", tmp_path)
     with pytest.raises(OptionError, match=why):
         job.start(*(flag.format(path=tmp_path) for flag in flags))
