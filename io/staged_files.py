@@ -75,13 +75,13 @@ class StagedFiles(TwoPhaseSink):
 
     def commit(self, token: Any) -> None:
         """Gives the files their names; one that has no temporary file any more has its name already."""
-        pending = [(source, target) for source, target in token if FileSystems.exists(source)]
+        pending = {source: target for source, target in token if FileSystems.exists(source)}
         for source, target in token:
-            if (source, target) not in pending and not FileSystems.exists(target):
+            if source not in pending and not FileSystems.exists(target):
                 raise BeamIOError(f"{target} cannot be finished: the file written for it, {source}, is gone.")
-        FileSystems.rename([source for source, _ in pending], [target for _, target in pending])
+        FileSystems.rename(list(pending), list(pending.values()))
         # Also where nothing is pending: the renames may be those of a commit that did not come to the syncing.
-        for folder in {os.path.dirname(target) for _, target in token}:
+        for folder in {os.path.dirname(target) or os.curdir for _, target in token}:
             _sync(folder)
 
     def abort(self, token: Any) -> None:

@@ -11,7 +11,7 @@ import cloudpickle
 import pytest
 
 import hornbeam as beam
-from hornbeam.io import fileio
+from hornbeam.io import fileio, staged_files
 from hornbeam.io.filesystem import BeamIOError
 from hornbeam.io.sink import Sink
 from hornbeam.io.staged_files import PaneOfShard, StagedFiles
@@ -246,3 +246,15 @@ def test_files_get_their_names_with_the_checkpoint_and_once(tmp_path: Path) -> N
         job.coordinator.commit(third)
     job.coordinator.recover([])
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_names_in_the_current_directory_are_synced_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name without a directory was taken for one in no directory, so its commit did not survive the machine."""
+    monkeypatch.chdir(tmp_path)
+    Path("staged").touch()
+    synced: list[str] = []
+    monkeypatch.setattr(staged_files, "_sync", synced.append)
+    Job(tmp_path).coordinator.commit([("staged", "name")])
+    assert synced == [os.curdir]
