@@ -71,6 +71,10 @@ class FileBasedSource(BoundedSource):
         # The list of files belongs to the reader at hand: it may be long, and each part would carry it.
         return {**self.__dict__, "_concat_source": None}
 
+    def reads(self) -> str:
+        """What a position belongs to; a changed pipeline that reads something else does not go on from it."""
+        return f"files {self._pattern}"
+
     @property
     def splittable(self) -> bool:
         """Whether the files may be read in parts; a compressed one never is."""

@@ -171,6 +171,7 @@ class MatchContinuously(PTransform[PBegin, PCollection[MatchedFile]]):
             micros_of(interval),
             "cursor" if timestamp_cursor else kind,
             empty_match_treatment,
+            file_pattern,
         )
 
     def expand(self, pbegin: PBegin) -> PCollection[MatchedFile]:
@@ -189,7 +190,13 @@ class _MatchAgain(DoFn, RestrictionProvider):
     backlog_unit = ""
 
     def __init__(
-        self, start_micros: int, stop_micros: int, interval_micros: int, kind: str, empty_match_treatment: str
+        self,
+        start_micros: int,
+        stop_micros: int,
+        interval_micros: int,
+        kind: str,
+        empty_match_treatment: str,
+        pattern: str | ValueProvider,
     ) -> None:
         super().__init__()
         self._start = start_micros
@@ -197,6 +204,11 @@ class _MatchAgain(DoFn, RestrictionProvider):
         self._interval = interval_micros
         self._kind = kind
         self._empty_match_treatment = empty_match_treatment
+        self._pattern = pattern
+
+    def reads(self) -> str:
+        """What was seen belongs to; a changed pipeline that looks for something else does not go on from it."""
+        return f"files {self._pattern}"
 
     def initial_restriction(self, element: Any) -> Growth:
         """Nothing was seen."""

@@ -110,6 +110,15 @@ class KafkaSource(UnboundedSource):
                 raise kafka_client().KafkaException(found.error)
         return [(topic, number) for number in sorted(found.partitions)]
 
+    def reads(self) -> str:
+        """What a position belongs to; a changed pipeline that reads something else does not go on from it."""
+        return f"Kafka topics {', '.join(self.topics)}"
+
+    def resume(self, split: UnboundedSource) -> UnboundedSource:
+        """The same partitions, with the settings that the pipeline has now."""
+        assert isinstance(split, KafkaSource)
+        return attrs.evolve(self, places=split.places)
+
     def create_reader(self, options: Any, checkpoint_mark: Any) -> UnboundedReader:
         """A reader of these partitions."""
         return KafkaReader(self, checkpoint_mark)

@@ -91,6 +91,14 @@ class UnboundedSource(SourceBase):
         """
         raise NotImplementedError(f"{type(self).__name__} does not define split()")
 
+    def resume(self, split: UnboundedSource) -> UnboundedSource:
+        """A split as it goes on after a restart; this is the source as the pipeline has it by then, which may have changed.
+
+        As it was, by default. A source may also have `reads()`, which says in a text what positions in it belong to: a
+        pipeline that was changed to read something else is not let go on from them.
+        """
+        return split
+
     def create_reader(self, options: Any, checkpoint_mark: CheckpointMark | None) -> UnboundedReader:
         """A reader from the beginning, or from behind the last record that the mark covers."""
         raise NotImplementedError(f"{type(self).__name__} does not define create_reader()")

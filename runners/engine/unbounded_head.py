@@ -359,6 +359,9 @@ class UnboundedReadHead(SourceHead):
                 continue
             pickled, encoded, watermark = content
             source = cloudpickle.loads(pickled)
+            if hasattr(self._source, "resume"):
+                source = self._source.resume(source)
+                pickled = pickling.dumps(source)
             mark = None if encoded is None else source.get_checkpoint_mark_coder().decode(encoded)
             self._add(Reading(name, source, pickled, mark), watermark)
             self._changes.loaded(name)

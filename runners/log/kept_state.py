@@ -70,15 +70,12 @@ def _of_head(plan: Plan, step: Transform) -> KeptState | None:
     graph = plan.graph
     views = {f"side input {tag}": _view(graph, step, tag) for tag in step.side_inputs}
     if step.urn in ROOT_URNS:
-        return KeptState(step.label, "source", {"source": _source(step)})
+        return KeptState(step.label, "source", {"source": _source(step), **_input(step)})
     if step.urn in GROUPING_URNS:
         return KeptState(step.label, *_grouping(graph, step), parts=views)
     if step.urn == urns.PARDO and step.spec.get("splittable"):
         facts = {"DoFn": _class(step.spec.get("dofn", "")), "input's coder": _coder(graph, _main(step))}
-        reads = _reads(step)
-        if reads:
-            facts["input"] = Fact(reads, reads)
-        return KeptState(step.label, "restrictions", facts, views)
+        return KeptState(step.label, "restrictions", {**facts, **_input(step)}, views)
     if step.urn == urns.PARDO and (step.spec.get("stateful") or step.spec.get("timers")):
         return KeptState(step.label, "cells", _keyed(graph, step), {**_cells(step), **views})
     if views:
@@ -106,12 +103,14 @@ def _class(name: Any) -> Fact:
     return Fact(str(name).rpartition(".")[2], str(name))
 
 
-def _reads(step: Transform) -> str:
-    """What a DoFn that reads says that it reads (`reads()`); nothing if it does not say, or cannot be loaded any more."""
+def _input(step: Transform) -> dict[str, Fact]:
+    """What a source, or a DoFn that reads, says that it reads (`reads()`); nothing if it does not, or cannot be loaded."""
     try:
-        return str(cloudpickle.loads(step.payload).dofn.reads())
+        payload = cloudpickle.loads(step.payload)
+        reads = str(getattr(payload, "dofn", payload).reads())
     except Exception:
-        return ""
+        return {}
+    return {"input": Fact(reads, reads)}
 
 
 def _grouping(graph: Graph, step: Transform) -> tuple[str, dict[str, Fact]]:

@@ -18,8 +18,11 @@ from kafka_io import brokers
 
 import hornbeam as beam
 from hornbeam.error import TransformError
+from hornbeam.graph import urns
 from hornbeam.io.kafka import KafkaReadError, ReadFromKafka
 from hornbeam.io.kafka_read import KafkaReader
+from hornbeam.runners.engine.root_heads import root_head
+from hornbeam.runners.engine.unbounded_head import UnboundedReadHead
 from hornbeam.testing.util import assert_that, equal_to
 from hornbeam.utils import processing_time
 from hornbeam.utils.timestamp import MAX_TIMESTAMP, MIN_TIMESTAMP, Timestamp
@@ -207,6 +210,29 @@ def test_offsets_of_a_read_that_has_ended_are_committed(servers: str, topic: str
     (place,) = asking.committed([kafka.TopicPartition(topic, 0)], timeout=180)
     asking.close()
     assert place.offset == 3
+
+
+def test_a_read_goes_on_with_the_settings_that_the_pipeline_has_now(servers: str, topic: str) -> None:
+    """Those it was begun with were kept for ever: brokers that had moved could never be told."""
+
+    def head(client: str) -> UnboundedReadHead:
+        p = beam.Pipeline()
+        config = {"bootstrap.servers": servers, "client.id": client, "auto.offset.reset": "earliest"}
+        p | ReadFromKafka(config, [topic])
+        (step,) = [step for _, step in p.to_graph().leaves() if step.urn == urns.READ]
+        made = root_head(step, None, {})
+        assert isinstance(made, UnboundedReadHead)
+        return made
+
+    produce(servers, topic, [(0, None, b"v", 1)])
+    before, after = head("before"), head("after")
+    before.setup()
+    before.track_changes()
+    before.begin()
+    after.load(before.changes())
+    (old,), (new,) = before._readings.values(), after._readings.values()
+    assert (old.source.settings["client.id"], new.source.settings["client.id"]) == ("before", "after")
+    assert new.source.places == old.source.places and new.name == old.name
 
 
 def test_metadata(servers: str, topic: str) -> None:

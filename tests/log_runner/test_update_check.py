@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,10 @@ import hornbeam as beam
 from hornbeam import coders
 from hornbeam.graph.model import Graph
 from hornbeam.graph.serialize import from_json, to_json
+from hornbeam.io.fileio import MatchContinuously
+from hornbeam.io.kafka import ReadFromKafka
 from hornbeam.io.logio import ReadFromLog, WriteToLog
+from hornbeam.io.textio import ReadFromText
 from hornbeam.runners.log.update_check import UpdateRefusedError, check_update, parse_mapping
 from hornbeam.transforms.timeutil import TimeDomain
 from hornbeam.transforms.trigger import AccumulationMode, AfterCount, Repeatedly
@@ -289,6 +293,32 @@ def test_a_source_under_another_name_begins_from_its_start() -> None:
     assert (
         "; whatever reads the same there begins from the start" in text
         and "3 steps would lose what they keep" in text
+    )
+
+
+@pytest.mark.parametrize(
+    ("read", "old", "new"),
+    [
+        (lambda what: ReadFromText(what, validate=False), "/a*", "/b*"),
+        (lambda what: MatchContinuously(what), "/a*", "/b*"),
+        (lambda what: ReadFromKafka({"bootstrap.servers": "localhost:1"}, [what]), "a", "b"),
+    ],
+)
+def test_a_source_that_reads_something_else_begins_anew(
+    read: Callable[[str], Any], old: str, new: str
+) -> None:
+    """It went on with what the old pipeline had read, and nobody was told."""
+    pytest.importorskip("confluent_kafka")
+
+    def graph(what: str) -> Graph:
+        p = beam.Pipeline()
+        p | "In" >> read(what) | beam.Map(print)
+        return p.to_graph()
+
+    assert not check_update(graph(old), graph(old)).lost
+    text = str(check_update(graph(old), graph(new)))
+    assert re.search(
+        rf"LOST\n    its input has changed, from .*{re.escape(old)} to .*{re.escape(new)}: a position", text
     )
 
 
