@@ -6,7 +6,7 @@ read them, the groupings of other stages, and the spools of pcollections that ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol, cast
 
 import attrs
@@ -37,6 +37,7 @@ from hornbeam.runners.engine.fused import NESTED_MAX, FusedOperator, can_fuse, n
 from hornbeam.runners.engine.grouping import GroupingOperator, JoinOperator
 from hornbeam.runners.engine.join_folding import JoinFolding
 from hornbeam.runners.engine.keyed_records import KeyedInput
+from hornbeam.runners.engine.keys import KeyEncoder
 from hornbeam.runners.engine.merging import MergingGroupingOperator
 from hornbeam.runners.engine.operator import Operator, Receiver, discard, fan_out
 from hornbeam.runners.engine.outputs import Outputs
@@ -304,18 +305,15 @@ class StageBuilder:
         parts = tuple(map(self.coder, spec.components))
         return coder_from_function(spec.urn, parts, spec.spec, spec.payload)
 
-    def key_encoder(self, label: str, pcollection: str) -> Callable[[Any], bytes]:
+    def key_encoder(self, label: str, pcollection: str) -> KeyEncoder:
         """How the keys of a pcollection of pairs are encoded, found when a key first needs it."""
-        encode: list[Callable[[Any], bytes]] = []
 
-        def encode_key(key: Any) -> bytes:
-            if not encode:
-                coder = self.coder(self.graph.pcollections[pcollection].coder)
-                key_coder = coder.key_coder() if coder.is_kv_coder() else coder
-                encode.append(key_coder.as_deterministic_coder(label).encode)
-            return encode[0](key)
+        def find() -> Coder:
+            coder = self.coder(self.graph.pcollections[pcollection].coder)
+            key_coder = coder.key_coder() if coder.is_kv_coder() else coder
+            return key_coder.as_deterministic_coder(label)
 
-        return encode_key
+        return KeyEncoder(find)
 
 
 class HandOn(Operator):

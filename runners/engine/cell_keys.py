@@ -8,18 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from hornbeam.coders.coders import BytesCoder, Coder, FastPrimitivesCoder, StrUtf8Coder, VarIntCoder
-from hornbeam.runners.engine.keys import EncodedKey, canonical_key
+from hornbeam.coders.coders import Coder, FastPrimitivesCoder
+from hornbeam.runners.engine.keys import EXACT_CODERS, EncodedKey, canonical_key
 
 Canonical = Callable[[Any], Any]
-
-#: Coders of one type whose equal values have equal bytes, and others others.
-_EXACT: dict[type[Coder], type] = {StrUtf8Coder: str, BytesCoder: bytes, VarIntCoder: int}
 
 
 def canonical_by(coder: Coder, label: str) -> Canonical:
     """What turns a value into what stands for it in a dict; `label` names the step in errors."""
-    kind = _EXACT.get(type(coder))
+    kind = EXACT_CODERS.get(type(coder))
     if kind is not None:
         return _exact(kind, coder)
     encode: list[Callable[[Any], bytes]] = []

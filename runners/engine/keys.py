@@ -2,7 +2,8 @@
 
 Grouping on raw Python keys is far quicker than on bytes, and gives the same answer as long as no two keys of a table
 are equal in Python and different in bytes. That holds for str, bytes, int and None, and for tuples of them, together
-in one table; every other key stands in the table as an EncodedKey, which equals no raw key.
+in one table; every other key stands in the table as an EncodedKey, which equals no raw key. (Of a coder of text, bytes or
+whole numbers, or of tuples of such, every key stands as what the coder makes of it: numpy's 1 is 1.)
 """
 
 from __future__ import annotations
@@ -12,10 +13,15 @@ from itertools import chain
 from operator import itemgetter
 from typing import Any
 
+from hornbeam.coders.coders import BytesCoder, Coder, StrUtf8Coder, TupleCoder, VarIntCoder
+
 _first = itemgetter(0)
 
 #: Keys of exactly these types may be used as they are.
 RAW_TYPES = frozenset({str, bytes, int, type(None)})
+
+#: Coders of one of these types whose equal values have equal bytes, and others others.
+EXACT_CODERS: dict[type[Coder], type] = {StrUtf8Coder: str, BytesCoder: bytes, VarIntCoder: int}
 
 
 class EncodedKey:
@@ -40,6 +46,27 @@ class EncodedKey:
         return f"EncodedKey({self.key!r})"
 
 
+class KeyEncoder:
+    """The bytes of a step's keys. `find` gives their deterministic coder, or refuses, when a key first needs it."""
+
+    def __init__(self, find: Callable[[], Coder]) -> None:
+        self._find = find
+        self._coder: Coder | None = None
+        self._gives_raw = False
+
+    def __call__(self, key: Any) -> bytes:
+        if self._coder is None:
+            self._coder = coder = self._find()
+            parts = coder.coders() if type(coder) is TupleCoder else (coder,)
+            self._gives_raw = all(type(part) in EXACT_CODERS for part in parts)
+        return self._coder.encode(key)
+
+    def canonical(self, key: Any) -> Any:
+        """A key that cannot be used as it is, as tables hold it."""
+        data = self(key)
+        return self._coder.decode(data) if self._gives_raw else EncodedKey(key, data)  # type: ignore[union-attr]
+
+
 def are_raw(keys: Iterable[Any]) -> bool:
     """Whether all of the keys can be used as they are. `keys` must not be an iterator: it may be iterated twice."""
     kinds = set(map(type, keys))
@@ -60,6 +87,8 @@ def canonical_key(key: Any, encode: Callable[[Any], bytes]) -> Any:
     kind = type(key)
     if kind in RAW_TYPES or (kind is tuple and RAW_TYPES.issuperset(map(type, key))):
         return key
+    if type(encode) is KeyEncoder:
+        return encode.canonical(key)
     return EncodedKey(key, encode(key))
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hornbeam.runners.engine.keys import RAW_TYPES
+from hornbeam.runners.engine.keys import RAW_TYPES, EncodedKey, canonical_key
 
 Codes = npt.NDArray[np.uint16]
 
@@ -52,7 +52,8 @@ def stable_hash(key: Any, encode: Callable[[Any], bytes]) -> int:
         return _mixed(zlib.crc32(key, 1))
     if kind in RAW_TYPES or (kind is tuple and RAW_TYPES.issuperset(map(type, key))):
         return _mixed(zlib.crc32(repr(key).encode("utf-8", "surrogatepass"), 2))
-    return _mixed(zlib.crc32(encode(key), 3))
+    found = canonical_key(key, encode)
+    return _mixed(zlib.crc32(found.data, 3)) if type(found) is EncodedKey else stable_hash(found, encode)
 
 
 class _Seen(dict[Any, int]):

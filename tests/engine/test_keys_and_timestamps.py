@@ -10,10 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hornbeam.coders import FastPrimitivesCoder
-from hornbeam.runners.engine.keys import EncodedKey, canonical_key, user_key
+from hornbeam.coders import (
+    BytesCoder,
+    FastPrimitivesCoder,
+    FloatCoder,
+    StrUtf8Coder,
+    TupleCoder,
+    VarIntCoder,
+)
+from hornbeam.runners.engine.keys import EncodedKey, KeyEncoder, canonical_key, user_key
 from hornbeam.runners.engine.outputs import micros_column
 from hornbeam.runners.engine.sizes import mean_size, size_of
+from hornbeam.runners.multiprocess.partition import stable_hash
 from hornbeam.utils.timestamp import Timestamp, micros_of
 
 encode = FastPrimitivesCoder().as_deterministic_coder("keys").encode
@@ -38,6 +46,36 @@ def test_keys_are_the_same_when_their_encodings_are(a, b):
 @settings(max_examples=100, deadline=None)
 def test_the_user_gets_his_key_back(key):
     assert user_key(canonical_key(key, encode)) is key
+
+
+WHOLE = st.one_of(st.integers(-2, 2), st.booleans(), st.integers(-2, 2).map(np.int64))
+TEXT = st.sampled_from(["", "a", "é"]).flatmap(lambda text: st.sampled_from([text, np.str_(text)]))
+BYTES = st.sampled_from([b"", b"a"]).flatmap(
+    lambda data: st.sampled_from([data, bytearray(data), np.bytes_(data)])
+)
+TYPED = st.sampled_from(
+    [
+        (VarIntCoder(), WHOLE),
+        (StrUtf8Coder(), TEXT),
+        (BytesCoder(), BYTES),
+        (TupleCoder([StrUtf8Coder(), VarIntCoder()]), st.tuples(TEXT, WHOLE)),
+        (TupleCoder([VarIntCoder(), FloatCoder()]), st.tuples(WHOLE, st.sampled_from([1.0, -0.0, 0.0]))),
+        (FastPrimitivesCoder(), st.one_of(WHOLE, TEXT)),
+    ]
+)
+
+
+@given(TYPED.flatmap(lambda typed: st.tuples(st.just(typed[0]), typed[1], typed[1])))
+@settings(max_examples=200, deadline=None)
+def test_keys_of_any_coder_are_the_same_when_their_encodings_are(typed):
+    """Also where one is of the type that the coder makes and one is not, and wherever they are dealt out to."""
+    coder, a, b = typed
+    encoder = KeyEncoder(lambda: coder.as_deterministic_coder("keys"))
+    same = encoder(a) == encoder(b)
+    assert (canonical_key(a, encoder) == canonical_key(b, encoder)) == same
+    if same:
+        assert stable_hash(a, encoder) == stable_hash(b, encoder)
+        assert user_key(canonical_key(a, encoder)) == a
 
 
 def test_nan_equals_itself_as_a_key():

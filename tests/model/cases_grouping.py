@@ -8,6 +8,7 @@ import enum
 import math
 from typing import NamedTuple
 
+import numpy as np
 from model.table import BEGINNING, END, GLOBAL, At, case, grouped, in_time
 
 import hornbeam as beam
@@ -32,6 +33,13 @@ class Point(NamedTuple):
 class Color(enum.Enum):
     RED = 1
     BLUE = 2
+
+
+@case([((1, "a"), [1, 2, 3]), ((0, "a"), [4])])
+def keys_that_their_coder_writes_alike_are_one_key(p):
+    keys = [(1, "a"), (np.int64(1), np.str_("a")), (True, "a"), (False, np.str_("a"))]
+    typed = beam.Map(lambda pair: pair).with_output_types(tuple[tuple[int, str], int])
+    return grouped(p | beam.Create(list(zip(keys, range(1, 5)))) | typed)
 
 
 @case([("a", [1, 3]), ("b", [2])])
