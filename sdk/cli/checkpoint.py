@@ -181,4 +181,4 @@ def _groups(text: str | None) -> range | None:
 
 
 def _time(created_ms: int) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(created_ms / 1000))
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(created_ms / 1000))

@@ -385,7 +385,7 @@ _COMMANDS = {
 
 
 def _time(micros: int) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(micros / 1e6))
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(micros / 1e6))
 
 
 def _watermark(mark: int | str | None) -> str:

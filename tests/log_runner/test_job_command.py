@@ -81,6 +81,24 @@ def coordinated(folder: JobFolder, answer: Callable[[Command], dict[str, Any]]) 
             thread.join()
 
 
+def test_times_are_utc_as_watermarks_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job(tmp_path, "done", "DONE", created_micros=1_700_000_000_000_000)
+    shown = set()
+    try:
+        for zone in ("UTC", "America/New_York"):
+            monkeypatch.setenv("TZ", zone)
+            time.tzset()
+            assert main(["job", "list", str(tmp_path)]) == 0
+            shown.add(capsys.readouterr().out)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    (text,) = shown
+    assert "2023-11-14 22:13:20" in text
+
+
 def test_a_folder_that_is_not_there_has_no_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Rather than no jobs: it is a slip of the fingers."""
     assert main(["job", "list", str(tmp_path / "jbos")]) == 1
