@@ -229,9 +229,9 @@ def test_the_last_checkpoint_is_the_last(tmp_path: Path, monkeypatch: Any) -> No
     begun: list[bool] = []
     begin = Attempt._begin_checkpoint
 
-    def counting(attempt: Attempt, is_quiesced: bool, *arguments: Any) -> None:
+    def counting(attempt: Attempt, is_quiesced: bool, *arguments: Any, **named: Any) -> None:
         begun.append(is_quiesced)
-        begin(attempt, is_quiesced, *arguments)
+        begin(attempt, is_quiesced, *arguments, **named)
 
     monkeypatch.setattr(Attempt, "_begin_checkpoint", counting)
     options = ["--runner=LogRunner", "--job_name=last", f"--log_dir={tmp_path}", "--num_workers=2"]
