@@ -3,13 +3,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# The suite runs in two processes, a file of tests in one of them; 0 for one process.
+TEST_PROCESSES ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
 .PHONY: demo test lint check bench bench-compare bench-storage soak clean links
 demo: $(READY) links
 	$(BIN)/python examples/wordcount.py --output out/wordcount --top 10
 
 test: $(READY) links
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 lint: $(READY) links
 	$(BIN)/ruff check .
@@ -17,7 +20,7 @@ lint: $(READY) links
 	cd .ns && ../$(BIN)/mypy --config-file ../pyproject.toml -p hornbeam
 
 check: lint
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 bench-storage: $(READY) links
 	$(BIN)/python -m tests.bench.log_bench
