@@ -59,7 +59,7 @@ soak: $(READY) links
 	$(BIN)/python -m tests.bench.state_bench
 	$(BIN)/python -m tests.bench.state_bench --timers --keys 2000000 --elements 500000 --limit 128MB
 	$(BIN)/python -m tests.bench.log_state_bench
-	$(BIN)/python -m tests.bench.log_state_bench --timers --keys 2000000 --updates 500000 --limit 128MB
+	$(BIN)/python -m tests.bench.log_state_bench --timers --keys 2000000 --updates 500000 --limit 320MB
 	$(BIN)/python -m tests.bench.groups_bench --keys 1000000 --elements 500000 --limit 64MB
 	$(BIN)/python -m tests.bench.groups_bench --limit 256MB --unlimited "" --only sums --peak_mb_max 400
 	$(BIN)/python tests/storage_checkpoint/crash_campaign.py --seconds 120

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import os
 
+#: From 1 MB and 2 MB on hardly anything is given back. The price: a loop over arrays of 0.8 MB takes a sixth longer.
 _MMAP_BYTES, _TRIM_BYTES = 256 << 10, 512 << 10
 
 #: For a process that is to be started.

@@ -46,7 +46,7 @@ class DirectOptions(PipelineOptions):
             type=_memory,
             default=None,
             help="What groups and state may hold in memory before they go to disk, such as 256MB."
-            " By default half of the machine's memory, at most 4 GB.",
+            " By default half of the machine's memory, at most 4 GB. For LogRunner, what all processes of the job may take.",
         )
         parser.add_argument(
             "--bundle_size",
