@@ -30,6 +30,10 @@ class LogPartition(NamedTuple):
     stop: int | None = None
     uid: str = ""
 
+    def __repr__(self) -> str:
+        """As failures and `explain` name it."""
+        return f"<partition {self.partition} of topic {self.topic!r}>"
+
 
 def checked_positions(given: Any, name: str, words: tuple[str, ...]) -> Any:
     """The position or mapping as given, times made Timestamps; TransformError for one that has no meaning."""

@@ -10,6 +10,7 @@ import argparse
 import datetime
 import json
 import os
+import shlex
 import sys
 import time
 from collections.abc import Mapping
@@ -214,7 +215,7 @@ def _print_status(folder: JobFolder, state: str) -> None:
     if state == "KILLED":
         print(
             "            its process has gone; start the same command again, or: "
-            f"hornbeam job resume {folder.log_dir} {folder.job_name}"
+            f"hornbeam job resume {shlex.quote(folder.log_dir)} {folder.job_name}"
         )
     if status is None:
         return
@@ -273,7 +274,9 @@ def _savepoint(args: argparse.Namespace) -> None:
     answer = _ask(args, args.job_command, name=args.name)
     text = f"savepoint {answer['savepoint']} (checkpoint {answer['checkpoint']})"
     if args.job_command == "stop":
-        text = f"stopped with {text}; go on with: hornbeam job resume {args.directory} {args.job}"
+        text = (
+            f"stopped with {text}; go on with: hornbeam job resume {shlex.quote(args.directory)} {args.job}"
+        )
     _say(args, answer, text)
 
 
@@ -317,7 +320,8 @@ def _resume(args: argparse.Namespace) -> int:
         name: value for name in ("restore_from", "num_workers") if (value := getattr(args, name)) is not None
     }
     result = create_runner("LogRunner").run(folder.graph(), PipelineOptions.from_dictionary(options))
-    print(f"{args.job} runs; hornbeam job status {args.directory} {args.job} shows it", flush=True)
+    directory = shlex.quote(args.directory)
+    print(f"{args.job} runs; hornbeam job status {directory} {args.job} shows it", flush=True)
     print(f"{args.job} is {result.wait_until_finish()}")
     return 0
 

@@ -450,3 +450,7 @@ def test_a_partition_without_news_takes_few_turns_and_news_are_seen_at_once(tmp_
         with pytest.raises(TopicDeletedError):
             driven.pass_time(0.1)
         driven.head.teardown()
+
+
+def test_a_partition_is_named_shortly_where_explain_shows_what_holds_time_back() -> None:
+    assert repr(LogPartition("visits", 1, 7, uid="4aeb8bd2")) == "<partition 1 of topic 'visits'>"

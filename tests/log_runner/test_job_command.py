@@ -236,6 +236,10 @@ def test_the_status_of_a_job_that_failed_or_was_killed(
         f"its process has gone; start the same command again, or: hornbeam job resume {tmp_path} killed\n"
         in capsys.readouterr().out
     )
+    spaced = tmp_path / "my jobs ü"
+    job(spaced, "killed")
+    assert main(["job", "status", str(spaced), "killed"]) == 0
+    assert f"hornbeam job resume '{spaced}' killed\n" in capsys.readouterr().out  # as a shell takes it
 
 
 @pytest.mark.parametrize(
