@@ -212,6 +212,9 @@ def _print_status(folder: JobFolder, state: str) -> None:
         for name in ("type", "message", "step", "element", "position"):
             if record.failure.get(name):
                 print(f"  {name:<9} {record.failure[name]}")
+        print(
+            "            mend it and start the program again; hornbeam job resume would run the same code again"
+        )
     if state == "KILLED":
         print(
             "            its process has gone; start the same command again, or: "

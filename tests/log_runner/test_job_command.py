@@ -222,13 +222,14 @@ def test_the_status_of_a_job_that_failed_or_was_killed(
     }
     job(tmp_path, "failed", "FAILED", failure=failure)
     assert main(["job", "status", str(tmp_path), "failed", "--follow", "0.01"]) == 0
-    assert capsys.readouterr().out.splitlines()[1:7] == [
+    assert capsys.readouterr().out.splitlines()[1:8] == [
         "state       FAILED",
         "  type      ValueError",
         "  message   no 5",
         "  step      Map(f)",
         "  element   5",
         "  position  t-0 offset 7",
+        "            mend it and start the program again; hornbeam job resume would run the same code again",
     ]
     job(tmp_path, "killed")
     assert main(["job", "status", str(tmp_path), "killed"]) == 0
