@@ -19,6 +19,9 @@ from hornbeam.runners.engine.late_data import count_late
 from hornbeam.runners.engine.side_inputs import SideInputReader
 from hornbeam.transforms.window import GlobalWindow, WindowFn
 
+#: The name of the entry of a snapshot that says before when side windows are forgotten.
+FORGOTTEN = (None, "forgotten", None)
+
 
 class StreamingView(SideInputReader):
     """One side input of one step of a stream."""
@@ -39,7 +42,7 @@ class StreamingView(SideInputReader):
         self._panes = panes
         self._contents: dict[Any, list[Any]] = {}
         self._fired: set[Any] = set()
-        self._forgotten = BEGINNING_OF_TIME
+        self._forgotten = self._told_forgotten = BEGINNING_OF_TIME
         self._dirty: set[Any] | None = None
         if panes is not None:
             panes.emit = self._take_panes
@@ -124,6 +127,7 @@ class StreamingView(SideInputReader):
     def track_changes(self) -> None:
         """From now on remember what changes."""
         self._dirty = set()
+        self._told_forgotten = self._forgotten
         if self._panes is not None:
             self._panes.track_changes()
 
@@ -135,6 +139,9 @@ class StreamingView(SideInputReader):
             gone = window not in self._contents
             content = DELETED if gone else (self._contents[window], window in self._fired)
             found.append(((None, "view", window), content))
+        if self._forgotten != self._told_forgotten:
+            self._told_forgotten = self._forgotten
+            found.append((FORGOTTEN, self._forgotten))
         if self._panes is not None:
             found.extend(((None, "panes", name), content) for name, content in self._panes.changes())
         return found
@@ -143,6 +150,9 @@ class StreamingView(SideInputReader):
         """Takes over what `changes` gave."""
         of_panes = []
         for (_, kind, name), content in entries:
+            if kind == "forgotten":
+                self._forgotten = content
+                continue
             if kind == "panes":
                 of_panes.append((name, content))
                 continue

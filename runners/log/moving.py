@@ -16,6 +16,7 @@ import attrs
 from hornbeam.graph.model import Graph
 from hornbeam.metrics.execution import MetricsRegistry
 from hornbeam.runners.engine.record_contents import without
+from hornbeam.runners.engine.streaming_views import FORGOTTEN
 from hornbeam.runners.log.edges import KEY_GROUPS, is_keyed
 from hornbeam.runners.log.keyed_entries import loaded_entry, with_content
 from hornbeam.runners.log.plans import plan_for
@@ -36,6 +37,7 @@ Local = dict[bytes, bytes | None]
 
 #: Entries of keys that are in memory at a time.
 _PIECE = 4096
+_FORGOTTEN = name_bytes(FORGOTTEN)
 
 
 @attrs.frozen
@@ -172,7 +174,11 @@ def _dealt(
         elif part == b"m":
             times.setdefault(state, []).append(pickle.loads(value))
         elif part == b"v":
-            views.setdefault((state, rest), value)  # the same on every worker, but for what one needs no more
+            kept = views.setdefault(
+                (state, rest), value
+            )  # the same on every worker, but for what one needs no more
+            if rest.endswith(_FORGOTTEN):
+                views[state, rest] = min(kept, value, key=lambda each: pickle.loads(each)[1])
         elif part == b"g":
             waiting.setdefault(state, []).append((worker, rest, value))
         else:

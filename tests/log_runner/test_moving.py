@@ -11,7 +11,7 @@ import hornbeam as beam
 from hornbeam.graph.model import Graph
 from hornbeam.runners.engine.head import DELETED, ChangedColumns
 from hornbeam.runners.engine.record_contents import ENDS, TIMERS, without
-from hornbeam.runners.engine.streaming_views import SideInputGate
+from hornbeam.runners.engine.streaming_views import FORGOTTEN, SideInputGate
 from hornbeam.runners.log import log_runner, moving
 from hornbeam.runners.log.job_folder import JobFolder
 from hornbeam.runners.log.job_record import JobRecord
@@ -102,6 +102,16 @@ def test_a_side_window_that_one_worker_still_needs_is_kept(tmp_path: Path) -> No
     moved = _moved(tmp_path, entries, _enriching(), 3)
     expected = {local_key("Enrich", worker, part, name) for worker in range(3) for name in names}
     assert set(moved) == {decode_key(key).key for key in expected}
+
+
+def test_side_windows_are_forgotten_as_far_as_all_workers_have(tmp_path: Path) -> None:
+    part = VIEW + b"side0\0"
+    entries = {
+        local_key("Enrich", worker, part, FORGOTTEN): pickle.dumps((FORGOTTEN, before))
+        for worker, before in ((0, 50), (1, 20))
+    }
+    moved = _moved(tmp_path, entries, _enriching(), 3)
+    assert [pickle.loads(value) for value in moved.values()] == [(FORGOTTEN, 20)] * 3
 
 
 def test_what_moves_is_of_the_new_pipeline_and_has_nothing_to_commit(tmp_path: Path) -> None:
