@@ -88,4 +88,4 @@ def test_a_copy_that_hangs_costs_an_attempt(
     campaign_jobs.build("stateful", pipeline, str(tmp_path / "out"), SIZE, 0.0)
     assert pipeline.run().wait_until_finish(180_000) == "DONE"
     campaign_answers.check("stateful", str(tmp_path / "out"), SIZE)
-    assert "has not written its part of checkpoint 1 for" in caplog.text
+    assert "has not written its part of checkpoint" in caplog.text
