@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import pickle
@@ -61,7 +62,8 @@ class ForkedWrite:
                 return files
 
     def _wait(self) -> None:
-        os.waitpid(self._pid, 0)
+        with contextlib.suppress(ChildProcessError):  # user code may have waited for it, or ignores SIGCHLD
+            os.waitpid(self._pid, 0)
         self._ended()
 
 

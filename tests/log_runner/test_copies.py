@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import pytest
@@ -20,3 +21,14 @@ def test_a_copy_that_dies_is_no_failure_of_the_job(said: bytes, monkeypatch: pyt
     with pytest.raises(CopyDiedError):
         copy.files(print)
     assert ended == [True]
+
+
+def test_a_copy_of_which_user_code_has_taken_the_end_has_told_all() -> None:
+    """As it does that ignores SIGCHLD, or waits for any child of the process."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        ended: list[bool] = []
+        assert ForkedWrite(lambda _: (), lambda: ended.append(True)).files(print) == ()
+        assert ended == [True]
+    finally:
+        signal.signal(signal.SIGCHLD, before)
