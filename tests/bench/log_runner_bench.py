@@ -312,7 +312,7 @@ def main() -> None:
     options = parser.parse_args()
     cases: dict[str, Callable[[], None]] = {
         "throughput": lambda: throughput(options.scale),
-        # Long enough that the last checkpoint, for which all stands still, counts for little.
+        # Long enough that most keys were there before; the last checkpoint has nothing of them.
         "state": lambda: throughput(
             options.scale, updating(int(1_000_000 * options.scale)), "state", 8_000_000
         ),
