@@ -1,7 +1,7 @@
 """Committing what sinks prepared: after its checkpoint is published, in the order of checkpoints, and again after a crash.
 
 The tokens lie in the checkpoint's manifest. Whoever dies after the publishing and before the commit leaves it to the
-next start, which commits the tokens of the checkpoint that it begins from before anything runs, but for those that are
+next start, which commits the tokens of the checkpoint that it begins from before anything runs, unless it is
 noted as committed (`commit_note`); committing twice is harmless by contract. They are committed by the sinks of the
 pipeline that prepared them: those of a changed pipeline may have the same labels and write elsewhere.
 """
@@ -32,7 +32,7 @@ class Committer:
     def __init__(
         self, sinks: dict[str, Any], note: CommitNote, old_sinks: dict[str, Any] | None = None
     ) -> None:
-        """`sinks` are the two-phase sinks by the label of their step; `note` is what was committed before; `old_sinks` are
+        """`sinks` are the two-phase sinks by the label of their step; `note` has what was committed before; `old_sinks` are
         those of the pipeline before, if it was another one."""
         self._new = sinks
         self._old = sinks if old_sinks is None else old_sinks
@@ -74,6 +74,11 @@ class Committer:
             self._thread = threading.Thread(target=self._run, name="hornbeam-committer", daemon=True)
             self._thread.start()
         self._queue.put((checkpoint, tokens))
+
+    def commit_again(self, checkpoint: int, tokens: Sequence[str]) -> None:
+        """At a start: has the tokens of the checkpoint committed that it begins from, unless they are known to be."""
+        if checkpoint not in self._note:
+            self.commit(checkpoint, tokens)
 
     def uncommitted(self) -> list[str]:
         """Tokens of earlier checkpoints whose commit is not through. They belong into the next manifest too: whoever goes on
@@ -158,8 +163,8 @@ class Committer:
             checkpoint, tokens = waiting
             try:
                 if self.error is None and not self._is_stopping:
-                    self._commit([token for token in tokens if token not in self._note])
-                    self._note.add(tokens)
+                    self._commit(tokens)
+                    self._note.add(checkpoint)
                     del self._open[checkpoint]
             except BaseException as error:
                 self.error = error

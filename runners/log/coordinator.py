@@ -333,7 +333,7 @@ class Coordinator:
         if (end := self._wait_for_sinks()) is not None:
             return end
         self._committer.begin_again()
-        self._committer.commit(origin.checkpoint, origin.metadata["tokens"])
+        self._committer.commit_again(origin.checkpoint, origin.metadata["tokens"])
         if (end := self._wait_for_sinks()) is not None:
             return end
         self._committer.check()

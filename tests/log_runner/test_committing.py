@@ -87,19 +87,31 @@ def test_what_is_known_to_be_committed_is_not_committed_again(tmp_path: Path) ->
     """A stopped job could not go on once somebody had taken away the files that it had written last."""
     path = tmp_path / "committed.json"
 
-    def committed(life: int, *tokens: str) -> list[str]:
+    def committed(life: int, checkpoint: int, *tokens: str) -> list[str]:
+        """What a start commits that begins from such a checkpoint."""
         sink = Slow()
         sink.let_through.release(9)
         committer = committing(sink, path, life)
-        committer.commit(1, encoded(*tokens))
+        committer.commit_again(checkpoint, encoded(*tokens))
         committer.wait()
         return sink.committed
 
-    assert committed(1, "a", "b") == ["a", "b"]
-    assert committed(1, "a", "b", "c") == ["c"]
-    assert committed(2, "a", "b") == ["a", "b"]  # a job that was begun anew
+    assert committed(1, 1, "a", "b") == ["a", "b"]
+    assert committed(1, 1, "a", "b") == []
+    assert committed(1, 2, "a") == ["a"]  # the same rows once more, of a sink that has them in its tokens
+    assert committed(2, 2, "a") == ["a"]  # a job that was begun anew
     path.write_text("{")  # torn by a crash of the machine
-    assert committed(2, "a") == ["a"]
+    assert committed(2, 2, "a") == ["a"]
+
+
+def test_equal_tokens_of_two_checkpoints_are_committed_twice(tmp_path: Path) -> None:
+    sink = Slow()
+    sink.let_through.release(9)
+    committer = committing(sink, tmp_path / "committed.json")
+    for checkpoint, token in enumerate(("on", "off", "on")):
+        committer.commit(checkpoint, encoded(token))
+    committer.wait()
+    assert sink.committed == ["on", "off", "on"]
 
 
 def test_what_waits_to_be_committed_when_a_job_ends_is_left_to_the_next_start() -> None:
