@@ -155,7 +155,6 @@ class Attempt:
             self._start_workers()
             OS_FILES.fault("coordinator.workers")
             self._hangs.begin()
-            self._next_checkpoint = time.monotonic() + self._interval
             while self.outcome is None:
                 self._turn_or_fail()
             if self.outcome.kind == FAILED:
@@ -269,6 +268,9 @@ class Attempt:
     def _ready(self, worker: WorkerProcess, message: Ready) -> None:
         worker.is_ready = True
         worker.last_turn = time.monotonic()
+        if self.are_ready():
+            # Not sooner: a checkpoint of what was just loaded would count as progress, whatever comes at once after it.
+            self._next_checkpoint = time.monotonic() + self._interval
         self.restore_ms = max(self.restore_ms, message.restore_ms)
         self.restore_cpu_seconds = max(self.restore_cpu_seconds, message.cpu_seconds)
         if self.is_draining:
