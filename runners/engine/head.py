@@ -132,6 +132,10 @@ class Head(Operator):
     def keep_within(self, memory_bytes_max: int) -> None:
         """From now on what is kept in memory takes about so much at most, for heads that keep something on disk as well."""
 
+    def shared_bytes(self) -> int:
+        """Of what is kept in memory, what copies of the process share with it for good, as it is never written to."""
+        return 0
+
     # Snapshots: a head that is asked to track its changes can tell them, and begin from them elsewhere.
 
     def track_changes(self) -> None:

@@ -104,6 +104,9 @@ class StatefulOperator(DoFnOperator, Head):
         if self._working_set is not None:
             self._working_set.limit = memory_bytes_max
 
+    def shared_bytes(self) -> int:
+        return 0 if self._working_set is None else self._working_set.index_bytes()
+
     def _cell_family(self, spec: Any) -> CellFamily:
         if spec.ttl_micros is None:
             return CellFamily(spec, self._present, self.label)

@@ -93,6 +93,10 @@ class TriggeredState(Head):
         """See `Head`."""
         self._working_set.limit = memory_bytes_max
 
+    def shared_bytes(self) -> int:
+        """See `Head`."""
+        return self._working_set.index_bytes()
+
     # Windows and keys come and go
 
     def _open(self, window: Any) -> OpenWindow:

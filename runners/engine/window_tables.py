@@ -123,7 +123,7 @@ class WindowWorkingSet(WorkingSet):
     def _leave(self, record: Any) -> None:
         self._contents.leave(record)
 
-    def _index_bytes(self) -> int:
+    def index_bytes(self) -> int:
         return self._indexed
 
     def _know_wakes(self, table: Any) -> None:

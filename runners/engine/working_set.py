@@ -113,12 +113,12 @@ class WorkingSet:
         held = self._records.in_memory
         if not self._mean and held:
             self._look()
-        room = self.limit - self._index_bytes() - sum(self._large.values()) - self.besides()
+        room = self.limit - self.index_bytes() - sum(self._large.values()) - self.besides()
         if held * self._mean <= room:
             return 0
         return held - max(0, room - room // 16) // max(1, self._mean)
 
-    def _index_bytes(self) -> int:
+    def index_bytes(self) -> int:
         """What the indexes of what is on disk take."""
         return sum(store.memory_bytes for store in self._stores())
 
@@ -164,7 +164,7 @@ class WorkingSet:
         if self._records.in_memory > self._looked_at + self._looked_at // 8:
             self._looked_at = self._records.in_memory
             self._look()
-        return self._records.in_memory * self._mean + self._index_bytes() < self.limit // 2
+        return self._records.in_memory * self._mean + self.index_bytes() < self.limit // 2
 
     def put_away(self, window: Any, keys: list[Any], contents: list[Content], pickled: list[bytes]) -> None:
         """Puts contents to disk as they are pickled. None of the keys may have a record in the window."""

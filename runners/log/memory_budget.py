@@ -2,7 +2,8 @@
 
     the limit     is for the coordinator, the fork server, all workers, and the copies of these that write checkpoints
     a worker      itself, with all its steps set up but nothing kept · its work at hand · what is kept
-    its copy      pages that it or the worker writes to (a reference count suffices): what is kept, again · what it writes
+    its copy      pages that it or the worker writes to (a reference count suffices): what is kept, again, but for the
+                  indexes of what is on disk, which nobody writes to (`shared_bytes`) · what it writes
 
 Processes are measured when the worker has set its steps up, so that what user code brings along counts too. From then on
 the worker is measured at each checkpoint: sizes of what is kept are estimates, and user code may keep something as well.
@@ -41,12 +42,11 @@ class MemoryBudget:
     #: What the worker has to itself, and what it has altogether, with nothing kept.
     own_bytes: int
     began_at: int
-    #: What may be kept now.
-    kept_bytes: int = attrs.field(init=False)
+    #: Of what is kept, what the worker and its copy have together.
+    shared_bytes: int = 0
     _grown: int = 0
-
-    def __attrs_post_init__(self) -> None:
-        self.kept_bytes = max(self.floor, self.left // 2)
+    #: What the worker has grown by beyond what it was to have.
+    _excess: int = 0
 
     @classmethod
     def measured(cls, limit: int, workers: int, coordinator_bytes: int, server: int) -> MemoryBudget:
@@ -59,6 +59,11 @@ class MemoryBudget:
             private_bytes() or _UNKNOWN_BYTES,
             anonymous_bytes(),
         )
+
+    @property
+    def kept_bytes(self) -> int:
+        """What may be kept now."""
+        return max(self.floor, (self.left + self.shared_bytes) // 2 - self._excess)
 
     @property
     def left(self) -> int:
@@ -84,12 +89,13 @@ class MemoryBudget:
         """The smallest limit that can be held."""
         return self._shared_bytes + self.workers * (self._worker_bytes + 2 * KEPT_BYTES_MIN)
 
-    def look(self, now: Callable[[], int] = anonymous_bytes) -> bool:
-        """Measures again; whether less may be kept now. Memory that was freed may not come back: only growth counts."""
+    def look(self, shared_bytes: int, now: Callable[[], int] = anonymous_bytes) -> bool:
+        """Measures again; whether more or less may be kept now. Freed memory may not come back: only growth counts."""
+        before = self.kept_bytes
         grown = now() - self.began_at
-        excess = grown - max(self._grown, self.kept_bytes + WORK_BYTES)
-        if excess <= 0:
-            return False
-        self._grown = grown
-        before, self.kept_bytes = self.kept_bytes, max(self.floor, self.kept_bytes - excess)
-        return self.kept_bytes < before
+        excess = grown - max(self._grown, before + WORK_BYTES)
+        if excess > 0:
+            self._grown = grown
+            self._excess += min(excess, before - self.floor)
+        self.shared_bytes = min(shared_bytes, max(0, self.left))
+        return self.kept_bytes != before

@@ -279,6 +279,10 @@ class Task:
             if stage.head is not None:
                 stage.head.keep_within(share)
 
+    def shared_bytes(self) -> int:
+        """Of what is kept in memory, what copies of this process have in common with it: nobody writes to it."""
+        return sum(stage.head.shared_bytes() for stage in self.stages.values() if stage.head is not None)
+
     def track_changes(self) -> None:
         """From now on what changes is remembered for snapshots."""
         for stage in self.stages.values():

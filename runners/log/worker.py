@@ -419,7 +419,7 @@ class Worker:
 
     def _cut(self, wanted: TakeSnapshot) -> None:
         self._wanted = None
-        if self._memory.look():
+        if self._memory.look(self._task.shared_bytes()):
             self._task.keep_within(self._memory.kept_bytes)
         self._cuts.take(wanted)
         self._is_frozen = wanted.freeze

@@ -83,6 +83,16 @@ def test_all_parts_together_are_the_limit(workers: int) -> None:
     assert found.limit_min < 512 * MB
 
 
+def test_what_a_worker_and_its_copy_share_counts_once() -> None:
+    found = budget(512 * MB)
+    left, kept = found.left, found.kept_bytes
+    assert found.look(40 * MB, lambda: 50 * MB)
+    assert found.kept_bytes == kept + 20 * MB
+    assert 2 * (found.kept_bytes - 40 * MB) + 40 * MB == left
+    assert found.look(1000 * MB, lambda: 50 * MB)
+    assert found.kept_bytes == left  # there is no room for anything else
+
+
 def test_a_limit_that_is_too_small_leaves_a_little() -> None:
     found = budget(1)
     assert found.kept_bytes == 0
@@ -97,16 +107,16 @@ def test_what_a_worker_grows_by_beyond_its_part_is_taken_off_once() -> None:
     found = budget(512 * MB)
     kept = found.kept_bytes
     planned = 50 * MB + kept + WORK_BYTES
-    assert not found.look(lambda: planned)
-    assert found.look(lambda: planned + 10 * MB)
+    assert not found.look(0, lambda: planned)
+    assert found.look(0, lambda: planned + 10 * MB)
     assert found.kept_bytes == kept - 10 * MB
-    assert not found.look(lambda: planned + 10 * MB)  # freed memory need not come back
-    assert not found.look(lambda: planned)
-    assert found.look(lambda: planned + 11 * MB)
+    assert not found.look(0, lambda: planned + 10 * MB)  # freed memory need not come back
+    assert not found.look(0, lambda: planned)
+    assert found.look(0, lambda: planned + 11 * MB)
     assert found.kept_bytes == kept - 11 * MB
-    assert found.look(lambda: planned + 400 * MB)
+    assert found.look(0, lambda: planned + 400 * MB)
     assert found.kept_bytes == KEPT_BYTES_MIN
-    assert not found.look(lambda: planned + 500 * MB)
+    assert not found.look(0, lambda: planned + 500 * MB)
 
 
 def test_what_a_process_has_is_measured() -> None:
