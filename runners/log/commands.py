@@ -34,6 +34,8 @@ class Commands:
         self._job = job
         self.is_draining = job.record.is_draining
         self.is_stopping = False
+        #: How the job was told to end, whatever the attempt that was told comes to: it may fail meanwhile.
+        self.told: Outcome | None = None
         #: Commands that wait for an end of the job.
         self._waiting: list[Command] = []
         #: Commands that an attempt has begun and not ended.
@@ -64,7 +66,7 @@ class Commands:
         What else this process asks for is left to the next attempt; commands of others are refused.
         """
         deadline = time.monotonic() + seconds
-        while True:
+        while self.told is None:
             requests = self._take_requests()
             ends = [_END_OF[name] for name, _ in requests if name in _END_OF]
             with self._mutex:
@@ -76,13 +78,15 @@ class Commands:
                 else:
                     text = f"the job is {self._job.state} and can only be cancelled; ask again when it runs"
                     self._job.folder.reply(command, error=text)
-            if ends:
-                return Outcome(ends[0])
             left = deadline - time.monotonic()
-            if left <= 0:
-                return None
-            self._has_come.wait(min(left, COMMANDS_SECONDS))
-            self._has_come.clear()
+            if ends:
+                self.told = Outcome(ends[0])
+            elif left <= 0:
+                break
+            else:
+                self._has_come.wait(min(left, COMMANDS_SECONDS))
+                self._has_come.clear()
+        return self.told
 
     def take(self, attempt: Attempt) -> None:
         """Begins what has come since the last call."""
@@ -92,7 +96,7 @@ class Commands:
     def _begin(self, attempt: Attempt, command: Command) -> None:
         if command.name == "cancel":
             self._waiting.append(command)
-            attempt.end(Outcome(CANCELLED))
+            self._end(attempt, CANCELLED)
         elif command.name == "drain":
             self._waiting.append(command)
             self.drain(attempt)
@@ -110,12 +114,16 @@ class Commands:
 
     def _requested(self, attempt: Attempt, name: str, value: Any) -> None:
         if name in _END_OF:
-            attempt.end(Outcome(_END_OF[name]))
+            self._end(attempt, _END_OF[name])
         elif name == "drain":
             self.drain(attempt)
         elif name == "explain":
             step, then = value
             attempt.explain(then, step, self._job.state)
+
+    def _end(self, attempt: Attempt, kind: str) -> None:
+        self.told = self.told or Outcome(kind)
+        attempt.end(self.told)
 
     def drain(self, attempt: Attempt) -> None:
         """Sources give nothing new from now on, nor after a restart: checkpoints hold sources that have ended by it."""

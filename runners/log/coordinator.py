@@ -195,6 +195,8 @@ class Coordinator:
                 continue
             if outcome.kind in (DONE, STOPPED, CANCELLED, INTERRUPTED):
                 return outcome
+            if self._commands.told is not None:
+                return self._commands.told
             self._board.restarts += 1
             if outcome.kind == RESTART:
                 continue

@@ -43,6 +43,16 @@ def test_an_end_that_is_asked_for_between_two_attempts_is_the_end(tmp_path: Path
     assert outcome is not None and outcome.kind == "cancelled"
 
 
+def test_an_end_is_not_forgotten_when_the_attempt_that_is_told_fails(tmp_path: Path) -> None:
+    """Seen with a full disk: the attempt failed as it gave up its checkpoint, and the job was PAUSED for ever."""
+    told, folder = commands(tmp_path)
+    attempt: Any = SimpleNamespace(end=lambda outcome: None)
+    folder.send("cancel")
+    told.take(attempt)
+    outcome = told.rest(1000.0)
+    assert outcome is not None and outcome.kind == "cancelled"
+
+
 def test_a_job_that_waits_for_a_sink_before_it_goes_on_can_be_cancelled(tmp_path: Path) -> None:
     """What a checkpoint has prepared is committed before anything runs, which may take as long as Kafka is away."""
     told, folder = commands(tmp_path)

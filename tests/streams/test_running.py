@@ -20,6 +20,7 @@ from hornbeam.io.tail import TailText
 from hornbeam.io.watermark_estimators import ManualWatermarkEstimator
 from hornbeam.options.pipeline_options import PipelineOptions
 from hornbeam.runners.direct import stream_result
+from hornbeam.runners.engine.clock import NEVER
 from hornbeam.runners.engine.explain import explain_stages, time_text
 from hornbeam.runners.engine.head import Hold
 from hornbeam.runners.runner import PipelineState
@@ -381,7 +382,9 @@ def test_explain_names_the_source_that_holds_a_window_back(seen):
 )
 def test_what_of_its_own_a_step_names(watermarks, holds, named):
     head = SimpleNamespace(
-        holds=lambda: [Hold(at, why) for why, at in holds.items()], next_watermark=lambda: 0
+        holds=lambda: [Hold(at, why) for why, at in holds.items()],
+        next_watermark=lambda: 0,
+        next_wakeup=lambda: NEVER,
     )
     stage = SimpleNamespace(
         label="Read", operators={"r": SimpleNamespace(label="Read")}, elements=1, entries=lambda: 1, gate=None,
