@@ -207,9 +207,13 @@ class KillJob:
             return {}
         passes = max(1, point.passes >> self._armed)  # sooner, if it was not come to
         self._armed += 1
-        if point.role == COORDINATOR:
-            return {ENVIRONMENT_VARIABLE: f"{point.name}:{self._chance.randint(1, passes)}:kill"}
         attempt = self.folder.record().attempts if self.folder.exists() else 0
+        if point.role == COORDINATOR:
+            armed = {ENVIRONMENT_VARIABLE: f"{point.name}:{self._chance.randint(1, passes)}:kill"}
+            if point.name == "coordinator.give_up":  # of a checkpoint amid which a worker dies
+                at = f"{self._chance.randrange(phase.workers)}@{attempt + 1}"
+                armed["HORNBEAM_WORKER_FAULTS"] = f"{at}=worker.cut:{self._chance.randint(1, 2)}:kill"
+            return armed
         parts = []
         for number in range(_ARMED_ATTEMPTS if passes > 1 else point.times):
             at = self._chance.randint(1, max(1, passes >> number))

@@ -56,7 +56,7 @@ POINTS = (
     Point(COORDINATOR, "sink.commit", 20, times=3),
     Point(COORDINATOR, "sink.committed", 20),
     Point(COORDINATOR, "coordinator.committed", 6),
-    Point(COORDINATOR, "coordinator.give_up"),
+    Point(COORDINATOR, "coordinator.give_up", times=4),  # and a worker before it
     Point(COORDINATOR, "checkpoint.merge.begin"),
     Point(COORDINATOR, "checkpoint.manifest.replaced"),
     # What it is told, and its end

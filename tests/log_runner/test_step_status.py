@@ -130,7 +130,8 @@ def test_a_job_tells_what_waits_and_which_keys_are_hot(tmp_path: Path) -> None:
     assert 0 < found["ReadFromLog/Read"].backlog_elements < 6000
     assert found["ReadFromLog/Read"].backlog_bytes is None
     assert [key for key, _ in found["count"].hot_keys] == ["'hot'"]
-    assert 0.5 < found["count"].hot_keys[0][1] < 0.85
+    # Two thirds; of few samples, and of two workers of which one may have told more of its keys than the other.
+    assert 0.3 < found["count"].hot_keys[0][1] < 0.9
     assert 'hornbeam_step_backlog_elements{job_name="slow",step="count"}' in text
     assert """hornbeam_step_hot_key_share{job_name="slow",step="count",key="'hot'"} 0.""" in text
     result.cancel()
