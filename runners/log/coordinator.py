@@ -197,18 +197,21 @@ class Coordinator:
                 return outcome
             if self._commands.told is not None:
                 return self._commands.told
-            self._board.restarts += 1
             if outcome.kind == RESTART:
+                self._board.restarts += 1
                 continue
             self._board.last_failure = outcome.text()
+            is_for_want_of_room = outcome.error is not None and is_disk_full(outcome.error)
+            back_off = 0.0 if is_for_want_of_room else restarts.after(outcome)
+            self._board.restarts += 1
             _log.warning(
                 "Job %r goes back to its last checkpoint: %s", self.folder.job_name, self._board.last_failure
             )
-            if outcome.error is not None and is_disk_full(outcome.error):
+            if is_for_want_of_room:
+                assert outcome.error is not None
                 if (end := self._pause_for_room(outcome.error)) is not None:
                     return end
                 continue
-            back_off = restarts.after(outcome)
             self._say(states.RECOVERING)
             if (end := self._commands.rest(back_off)) is not None:
                 return end
