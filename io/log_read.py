@@ -220,7 +220,7 @@ class ReadPartition(_OpensLog, RestrictionProvider, WatermarkEstimatorProvider):
         self._adapt(time.perf_counter() - began, len(piece.elements))
         self._giving = None
 
-    def waits_on(self, element: LogPartition, restriction: OffsetRange) -> int:
+    def hornbeam_waits_on(self, element: LogPartition, restriction: OffsetRange) -> int:
         """When what was deferred is due, the engine asks for how many microseconds it can wait on; 0: it may go on."""
         cursor = self._cursors.get((element.topic, element.partition))
         if cursor is None or cursor.position != restriction.start or cursor.idle_polls % _POLLS_A_TURN == 0:

@@ -73,9 +73,8 @@ def _is_the_authors(error: BaseException, trace: TracebackType | None) -> bool:
 def _is_told_by_us(error: BaseException) -> bool:
     if isinstance(error, InternalError):
         return False
-    return isinstance(error, BeamError) or _is_our_module(
-        type(error).__module__
-    )  # storage has roots of its own
+    # Storage has roots of its own.
+    return isinstance(error, BeamError) or _is_our_module(type(error).__module__)
 
 
 def _print_without_ours(error: BaseException) -> None:

@@ -135,7 +135,7 @@ class SplittableHead(SplittableCalls, SourceHead):
         super().prepare_dofn(signature, args, kwargs, side_inputs)
         self._pace = Pace(chunk_max=self._chunk)
         #: For DoFns of ours that can tell without a turn that there is nothing yet.
-        self._waits_on: Callable[[Any, Any], int] | None = getattr(signature.dofn, "waits_on", None)
+        self._waits_on: Callable[[Any, Any], int] | None = getattr(signature.dofn, "hornbeam_waits_on", None)
 
     @property
     def elements_max(self) -> int:

@@ -68,10 +68,11 @@ class MemoryBudget:
     @property
     def left(self) -> int:
         """What the worker and its copy may have for what is kept; below 0 where there is none."""
-        return (self.limit - self._shared_bytes) // self.workers - self._worker_bytes
+        return (self.limit - self._others_bytes) // self.workers - self._worker_bytes
 
     @property
-    def _shared_bytes(self) -> int:
+    def _others_bytes(self) -> int:
+        """What processes take that are no workers."""
         return self.coordinator_bytes + COORDINATOR_BYTES + self.server_bytes
 
     @property
@@ -87,7 +88,7 @@ class MemoryBudget:
     @property
     def limit_min(self) -> int:
         """The smallest limit that can be held."""
-        return self._shared_bytes + self.workers * (self._worker_bytes + 2 * KEPT_BYTES_MIN)
+        return self._others_bytes + self.workers * (self._worker_bytes + 2 * KEPT_BYTES_MIN)
 
     def look(self, shared_bytes: int, now: Callable[[], int] = anonymous_bytes) -> bool:
         """Measures again; whether more or less may be kept now. Freed memory may not come back: only growth counts."""

@@ -174,9 +174,8 @@ def _dealt(
         elif part == b"m":
             times.setdefault(state, []).append(pickle.loads(value))
         elif part == b"v":
-            kept = views.setdefault(
-                (state, rest), value
-            )  # the same on every worker, but for what one needs no more
+            # The same on every worker, but for what one needs no more, and for how far it has forgotten.
+            kept = views.setdefault((state, rest), value)
             if rest.endswith(_FORGOTTEN):
                 views[state, rest] = min(kept, value, key=lambda each: pickle.loads(each)[1])
         elif part == b"g":

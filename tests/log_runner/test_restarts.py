@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from hornbeam.error import OptionError, RunnerError
-from hornbeam.runners.log.attempt import CRASHED, FAILED, Outcome
+from hornbeam.runners.log.attempt import CRASHED, FAILED, Attempt, Outcome
 from hornbeam.runners.log.failures import signature_of
+from hornbeam.runners.log.messages import Ready
 from hornbeam.runners.log.restarts import RestartStrategy
 
 
@@ -62,3 +63,20 @@ def test_attempts_that_come_to_nothing_are_made_less_and_less_often() -> None:
     rests = [restarts.after(attempt("c")) for _ in range(10)]
     assert rests[0] == 0 and rests == sorted(rests) and rests[-1] == rests[-2] == 5
     assert restarts.after(attempt("+c")) == 0
+
+
+def test_no_checkpoint_is_begun_before_all_have_worked_for_an_interval() -> None:
+    """One of what was just loaded counted as progress, so an element that killed its worker at once did so for ever."""
+    workers = [SimpleNamespace(is_ready=False, last_turn=0.0) for _ in range(2)]
+    attempt: Any = SimpleNamespace(
+        _interval=1e9,
+        _next_checkpoint=0.0,
+        are_ready=lambda: all(worker.is_ready for worker in workers),
+        restore_ms=0.0,
+        restore_cpu_seconds=0.0,
+        is_draining=False,
+    )
+    for number, worker in enumerate(workers):
+        assert attempt._next_checkpoint == 0.0
+        Attempt._ready(attempt, worker, Ready(number, 1.0, 1.0))  # type: ignore[arg-type]
+    assert attempt._next_checkpoint > 1e9
